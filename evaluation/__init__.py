@@ -1,0 +1,1 @@
+"""Benchmarks for anything that embeds images and texts. Imports nothing of mmcl."""

@@ -1,0 +1,12 @@
+"""Where the recipes and tokenizers that come with mmcl are: beside the package when installed, in the repository else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def packaged_folder(name: str) -> Path:
+    """Return the folder of the packaged ``"recipes"`` or ``"tokenizers"``."""
+    package = Path(__file__).resolve().parent
+    installed = package / f"_{name}"
+    return installed if installed.is_dir() else package.parent / name
