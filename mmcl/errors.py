@@ -1,13 +1,33 @@
-"""The one kind of error a user can cause: shown as a message, not as a traceback."""
+"""The errors that are shown as a message, not as a traceback."""
 
 from __future__ import annotations
 
 import difflib
+import signal
 from collections.abc import Iterable
+from pathlib import Path
 
 
 class UserError(ValueError):
     """A mistake in what the user gave: a recipe, a file, a name. The command line shows it and exits with code 2."""
+
+
+class RunError(RuntimeError):
+    """A run that cannot go on, for example because its loss is not finite. The command line exits with code 1."""
+
+
+class RunStopped(Exception):  # noqa: N818 - it is no error: the run did as it was told
+    """A run that was told to stop, and saved first.
+
+    Args:
+        signum: the signal that stopped it; the command line exits with 128 + ``signum`` (SIGTERM: 143, Ctrl-C: 130).
+        checkpoint: from where ``--resume`` goes on.
+    """
+
+    def __init__(self, signum: int, checkpoint: Path) -> None:
+        super().__init__(f"stopped by {signal.Signals(signum).name}; saved {checkpoint}; go on with --resume")
+        self.exit_code = 128 + signum
+        self.checkpoint = checkpoint
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -1,4 +1,4 @@
-"""Where the recipes and tokenizers that come with mmcl are: beside the package when installed, in the repository else."""
+"""Where the recipes and tokenizers that come with mmcl are."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from pathlib import Path
 
 
 def packaged_folder(name: str) -> Path:
-    """Return the folder of the packaged ``"recipes"`` or ``"tokenizers"``."""
+    """Return the folder of the packaged ``"recipes"`` or ``"tokenizers"``: inside the installed package, or beside it in a
+    clone of the repository."""
     package = Path(__file__).resolve().parent
     installed = package / f"_{name}"
     return installed if installed.is_dir() else package.parent / name

@@ -1,0 +1,34 @@
+# Every target sets up .venv first where that is needed; nothing else has to be installed but Python 3.10+.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: help quickstart test lint clean
+
+help:
+	@echo "make quickstart   train a small CLIP from scratch, judge it, write a report (about five minutes on two cores)"
+	@echo "make test         run the tests"
+	@echo "make lint         ruff and mypy"
+	@echo "make clean        remove the virtual environment"
+
+$(READY): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "mmcl needs Python 3.10 or newer, this is %d.%d; try make PYTHON=python3.12" % sys.version_info[:2])'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable '.[test]'
+	@touch $@
+
+quickstart: $(READY)
+	$(BIN)/mmcl train quickstart
+
+test: $(READY)
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf $(VENV)

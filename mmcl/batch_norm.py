@@ -1,0 +1,95 @@
+"""Batch norm over the batch of all processes.
+
+On GPUs torch's SyncBatchNorm does it; it refuses CPU tensors, for which `GlobalBatchNorm` computes the same statistics
+through a differentiable sum over processes.
+"""
+
+from __future__ import annotations
+
+import torch
+from timm.layers import BatchNormAct2d, convert_sync_batchnorm
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from mmcl.distributed import is_distributed, sum_over_processes
+
+
+class GlobalBatchNorm(nn.Module):
+    """Batch norm whose statistics are those of the concatenated batch of all processes.
+
+    Takes over the parameters and buffers of ``norm`` under the same names, and timm's fused activation with them. In
+    evaluation mode it is the module it replaces.
+
+    Args:
+        norm: a torch batch norm of any dimension, or timm's ``BatchNormAct2d``.
+    """
+
+    def __init__(self, norm: _BatchNorm) -> None:
+        super().__init__()
+        self.weight, self.bias = norm.weight, norm.bias
+        self.eps, self.momentum = norm.eps, norm.momentum
+        for name in ("running_mean", "running_var", "num_batches_tracked"):
+            self.register_buffer(name, getattr(norm, name))
+        self.drop = norm.drop if isinstance(norm, BatchNormAct2d) else nn.Identity()
+        self.act = norm.act if isinstance(norm, BatchNormAct2d) else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise ``(B, C, ...)`` per channel; the number of rows may differ between processes."""
+        shape = [1, -1] + [1] * (x.dim() - 2)
+        if self.training or self.running_mean is None:
+            mean, variance = self._batch_statistics(x)
+        else:
+            mean, variance = self.running_mean, self.running_var
+        normalised = (x - mean.view(shape).to(x.dtype)) * torch.rsqrt(variance + self.eps).view(shape).to(x.dtype)
+        if self.weight is not None:
+            normalised = normalised * self.weight.view(shape).to(x.dtype) + self.bias.view(shape).to(x.dtype)
+        activated: Tensor = self.act(self.drop(normalised))
+        return activated
+
+    def _batch_statistics(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        wide = x if x.dtype == torch.float64 else x.float()
+        dims = [0, *range(2, x.dim())]
+        count = torch.full((1,), wide.numel() / wide.shape[1], dtype=wide.dtype, device=wide.device)
+        sums = sum_over_processes(torch.cat([wide.sum(dims), count]))
+        count = sums[-1].detach()
+        mean = sums[:-1] / count
+        # Two passes, because E[x^2] - E[x]^2 cancels in float32.
+        shape = [1, -1] + [1] * (x.dim() - 2)
+        variance = sum_over_processes((wide - mean.view(shape)).square().sum(dims)) / count
+        if self.running_mean is not None:
+            self._update_running(mean.detach(), variance.detach() * count / (count - 1).clamp(min=1))
+        return mean, variance
+
+    @torch.no_grad()
+    def _update_running(self, mean: Tensor, variance: Tensor) -> None:
+        self.num_batches_tracked += 1
+        step = 1.0 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
+        self.running_mean.lerp_(mean.to(self.running_mean.dtype), step)
+        self.running_var.lerp_(variance.to(self.running_var.dtype), step)
+
+
+def use_global_batch_norm(module: nn.Module, device: torch.device) -> nn.Module:
+    """Give every batch norm in ``module`` the statistics of all processes; on one process change nothing.
+
+    Args:
+        module: changed in place where it holds a batch norm.
+        device: where it will run; CUDA takes torch's SyncBatchNorm, everything else `GlobalBatchNorm`.
+
+    Returns:
+        The module, or its replacement when it is itself a batch norm.
+    """
+    if not is_distributed():
+        return module
+    if device.type == "cuda":
+        converted: nn.Module = convert_sync_batchnorm(module)
+        return converted
+    if isinstance(module, _BatchNorm):
+        return GlobalBatchNorm(module)
+    for name, child in module.named_children():
+        setattr(module, name, use_global_batch_norm(child, device))
+    return module
+
+
+def has_batch_norm(module: nn.Module) -> bool:
+    """True when a batch norm, of either kind, is inside."""
+    return any(isinstance(child, (_BatchNorm, GlobalBatchNorm)) for child in module.modules())

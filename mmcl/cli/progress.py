@@ -1,0 +1,69 @@
+"""How a run shows itself in a terminal."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from mmcl.training.observer import Observer
+
+PLAIN_INTERVAL_S = 15.0
+
+
+class TerminalObserver(Observer):
+    """A progress bar in a terminal, a line every 15 seconds elsewhere; messages as plain lines.
+
+    Args:
+        console: where to write.
+        is_quiet: write messages only (another process than the main one writes nothing at all).
+    """
+
+    def __init__(self, console: Console, is_quiet: bool = False) -> None:
+        self.console = console
+        self.is_quiet = is_quiet
+        self._progress: Progress | None = None
+        self._task: Any = None
+        self._last_line_s = float("-inf")
+        self._num_steps = 0
+
+    def started(self, step: int, num_steps: int) -> None:
+        self._num_steps = num_steps
+        if self.is_quiet or not self.console.is_terminal:
+            return
+        columns = (
+            TextColumn("step {task.completed}/{task.total}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.fields[facts]}"),
+            TimeRemainingColumn(),
+        )
+        self._progress = Progress(*columns, console=self.console)
+        self._progress.start()
+        self._task = self._progress.add_task("", total=num_steps, completed=step, facts="")
+
+    def stepped(self, record: dict[str, Any]) -> None:
+        if self._progress is not None:
+            self._progress.update(self._task, completed=record["step"], facts=_facts(record))
+            return
+        now = time.monotonic()
+        is_last = record["step"] == self._num_steps
+        if not self.is_quiet and (is_last or now - self._last_line_s >= PLAIN_INTERVAL_S):
+            self._last_line_s = now
+            self.message(f"step {record['step']}/{self._num_steps}  {_facts(record)}")
+
+    def message(self, text: str) -> None:
+        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    def finished(self) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+            self._progress = None
+
+
+def _facts(record: dict[str, Any]) -> str:
+    return (
+        f"loss {record['loss']:.3f} (chance {record['chance']:.2f})  "
+        f"{record['samples_per_second']:.0f} samples/s  data wait {record['data_wait']:.0%}"
+    )

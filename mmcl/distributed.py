@@ -1,0 +1,157 @@
+"""Everything that crosses processes. The only file that calls a collective.
+
+The convention of this package: each process computes its **share** of a loss, and the shares add up to the loss of the
+concatenated batch. The gradients below follow from it: what one process does with the rows of another flows back to
+where those rows came from. On one process every function here is the identity.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+T = TypeVar("T")
+
+
+def is_distributed() -> bool:
+    """True when more than one process trains together."""
+    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+
+
+def world_size() -> int:
+    """Number of processes."""
+    return dist.get_world_size() if is_distributed() else 1
+
+
+def rank() -> int:
+    """Number of this process, from 0."""
+    return dist.get_rank() if is_distributed() else 0
+
+
+def barrier() -> None:
+    """Wait until every process is here."""
+    if is_distributed():
+        dist.barrier()
+
+
+@dataclass(frozen=True)
+class RowSizes:
+    """How many rows each process holds, in rank order; they may differ."""
+
+    sizes: tuple[int, ...]
+
+    @classmethod
+    def of(cls, num_rows: int, device: torch.device) -> RowSizes:
+        """Exchange the number of rows of each process."""
+        if not is_distributed():
+            return cls((num_rows,))
+        mine = torch.tensor([num_rows], device=device)
+        every = mine.new_empty(world_size())
+        dist.all_gather_into_tensor(every, mine)
+        return cls(tuple(every.tolist()))
+
+    @property
+    def total(self) -> int:
+        return sum(self.sizes)
+
+    @property
+    def offset(self) -> int:
+        """Position of this process's first row among all rows."""
+        return sum(self.sizes[: rank()])
+
+
+def gather_rows(rows: Tensor, sizes: RowSizes) -> Tensor:
+    """Concatenate the rows of all processes in rank order, with a gradient.
+
+    Args:
+        rows: ``(n, ...)``, this process's rows.
+        sizes: the number of rows of every process.
+
+    Returns:
+        ``(N, ...)`` with ``N = sizes.total``. The gradient of a process's rows is the sum over all processes of the
+        gradient at their copies.
+    """
+    if not is_distributed():
+        return rows
+    gathered: Tensor = _GatherRows.apply(rows, sizes)
+    return gathered
+
+
+def sum_over_processes(tensor: Tensor) -> Tensor:
+    """Add a tensor up over all processes, with a gradient (which is added up too)."""
+    if not is_distributed():
+        return tensor
+    summed: Tensor = _SumOverProcesses.apply(tensor)
+    return summed
+
+
+def total(values: Tensor) -> Tensor:
+    """Add a tensor up over all processes, without a gradient."""
+    values = values.detach().clone()
+    if is_distributed():
+        dist.all_reduce(values)
+    return values
+
+
+def gather_objects(value: T) -> list[T]:
+    """Collect one picklable value from each process, in rank order, on every process."""
+    if not is_distributed():
+        return [value]
+    values: list[Any] = [None] * world_size()
+    dist.all_gather_object(values, value)
+    return values
+
+
+def from_main_process(value: T) -> T:
+    """Return the main process's value on every process."""
+    if not is_distributed():
+        return value
+    values: Sequence[Any] = [value]
+    dist.broadcast_object_list(values, src=0)
+    received: T = values[0]
+    return received
+
+
+class _GatherRows(torch.autograd.Function):
+    """All-gather forward; the gradient is summed over processes and each takes its own rows."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, sizes: RowSizes) -> Tensor:
+        ctx.sizes = sizes
+        longest = max(sizes.sizes)
+        padded = rows.new_zeros(longest, *rows.shape[1:])
+        padded[: len(rows)] = rows
+        every = rows.new_empty(len(sizes.sizes) * longest, *rows.shape[1:])
+        dist.all_gather_into_tensor(every, padded)
+        if min(sizes.sizes) == longest:
+            return every
+        blocks = every.split(longest)
+        return torch.cat([block[:size] for block, size in zip(blocks, sizes.sizes, strict=True)])
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None]:
+        grad = grad_outputs[0].contiguous().clone()
+        dist.all_reduce(grad)
+        start = ctx.sizes.offset
+        return grad[start : start + ctx.sizes.sizes[rank()]], None
+
+
+class _SumOverProcesses(torch.autograd.Function):
+    """All-reduce forward, all-reduce backward."""
+
+    @staticmethod
+    def forward(ctx: Any, tensor: Tensor) -> Tensor:
+        summed = tensor.clone()
+        dist.all_reduce(summed)
+        return summed
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> Tensor:
+        grad = grad_outputs[0].contiguous().clone()
+        dist.all_reduce(grad)
+        return grad

@@ -1,0 +1,154 @@
+"""What a run would do: everything is built, one batch goes forward and backward, nothing is written."""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+from dataclasses import dataclass
+
+import torch
+
+from mmcl import distributed
+from mmcl.batch_norm import has_batch_norm
+from mmcl.data.evaluation_rows import validation_rows
+from mmcl.data.loader import build_train_data
+from mmcl.model import build_model
+from mmcl.recipe import Recipe
+from mmcl.training.judge import build_tasks
+from mmcl.training.observer import Observer
+from mmcl.training.run import build_accelerator
+from mmcl.training.trainer import Trainer
+
+SMALL_BATCH_NORM = 16
+
+
+@dataclass(frozen=True)
+class GroupPlan:
+    """One parameter group of the optimiser.
+
+    Attributes:
+        name: ``decay`` or ``no_decay``.
+        num_parameters: scalars in it.
+        lr: peak learning rate.
+        weight_decay: decoupled decay.
+    """
+
+    name: str
+    num_parameters: int
+    lr: float
+    weight_decay: float
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A dry run's findings.
+
+    Attributes:
+        num_parameters: of the model.
+        num_trained: of those, how many are trained.
+        groups: the optimiser's parameter groups.
+        num_rows: training rows, None for a stream.
+        num_groups: groups among them, None for a stream.
+        steps_per_epoch: None for a stream.
+        num_steps: optimiser steps of the whole run.
+        batch_size: pairs per step, over all processes.
+        num_processes: that share it.
+        num_negatives: most negatives that an anchor can have in a step.
+        first_loss: of the batch that was tried.
+        chance: the loss of a model that knows nothing.
+        device: where it ran.
+        precision: of the towers.
+        peak_memory_gib: of the device on a GPU, else of this process, over one step.
+        seconds_per_step: of the step that was tried, its first: later ones are faster.
+        tasks: what the model will be judged by.
+        warnings: what the user should know before starting.
+    """
+
+    num_parameters: int
+    num_trained: int
+    groups: tuple[GroupPlan, ...]
+    num_rows: int | None
+    num_groups: int | None
+    steps_per_epoch: int | None
+    num_steps: int
+    batch_size: int
+    num_processes: int
+    num_negatives: int
+    first_loss: float
+    chance: float
+    device: str
+    precision: str
+    peak_memory_gib: float
+    seconds_per_step: float
+    tasks: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+def plan_recipe(recipe: Recipe) -> Plan:
+    """Build all of a run and try one batch; write nothing.
+
+    Raises:
+        UserError: for every mistake that the run itself would stop at before its first step.
+        RunError: when the first loss is not finite.
+    """
+    accelerator = build_accelerator(recipe)
+    model = build_model(recipe.model, recipe.seed)
+    data = build_train_data(recipe, model.preprocessing, model.tokenizer)
+    tasks = build_tasks(recipe.evaluate, recipe.data.columns, recipe.data.max_pixels, validation_rows(recipe, data))
+    trainer = Trainer(recipe, model, data, None, accelerator, Observer())
+    batch = next(data.batches(0, distributed.rank(), distributed.world_size())).to(accelerator.device)
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+    began = time.perf_counter()
+    record, _ = trainer.train_step(batch)
+    seconds = time.perf_counter() - began
+    groups = tuple(
+        GroupPlan(group["name"], sum(p.numel() for p in group["params"]), recipe.lr, group["weight_decay"])
+        for group in trainer.optimizer.param_groups
+    )
+    return Plan(
+        num_parameters=sum(parameter.numel() for parameter in model.parameters()),
+        num_trained=sum(group.num_parameters for group in groups),
+        groups=groups,
+        num_rows=data.num_rows,
+        num_groups=data.num_groups,
+        steps_per_epoch=data.steps_per_epoch,
+        num_steps=trainer.num_steps,
+        batch_size=recipe.batch_size,
+        num_processes=accelerator.num_processes,
+        num_negatives=recipe.batch_size - 1,
+        first_loss=record["loss"],
+        chance=record["chance"],
+        device=str(accelerator.device),
+        precision={"no": "fp32"}.get(accelerator.mixed_precision, accelerator.mixed_precision),
+        peak_memory_gib=_peak_memory_gib(),
+        seconds_per_step=seconds,
+        tasks=tuple(f"{task.dataset}: {type(task).__name__}" for task in tasks),
+        warnings=(*data.remarks, *_warnings(recipe, trainer)),
+    )
+
+
+def _peak_memory_gib() -> float:
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated() / 2**30
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30
+
+
+def _warnings(recipe: Recipe, trainer: Trainer) -> list[str]:
+    lines = []
+    local = recipe.batch_size // distributed.world_size()
+    if has_batch_norm(trainer.module):
+        if recipe.model.batch_norm == "local" and distributed.is_distributed():
+            lines.append(
+                f"batch norm takes statistics of each process's {local} rows (model.batch_norm: local): "
+                f"another objective than on one process"
+            )
+        if local < SMALL_BATCH_NORM and recipe.model.batch_norm == "local":
+            lines.append(f"batch norm over {local} rows is noisy; use a larger batch or model.batch_norm: global")
+    if trainer.data.steps_per_epoch and trainer.num_steps < trainer.data.steps_per_epoch:
+        lines.append(
+            f"the run ends before one pass over the data: {trainer.num_steps} of {trainer.data.steps_per_epoch} steps"
+        )
+    return lines

@@ -1,0 +1,182 @@
+"""A whole run, read from top to bottom: folder, model, data, tasks, training, judgement, export, report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import DistributedDataParallelKwargs, InitProcessGroupKwargs
+
+from evaluation import TaskResult, write_report
+from mmcl import distributed
+from mmcl.data.evaluation_rows import validation_rows
+from mmcl.data.loader import TrainData, build_train_data
+from mmcl.embedder import ModelEmbedder
+from mmcl.errors import UserError
+from mmcl.export import ModelCardFacts, export_model
+from mmcl.model import TwoTower, build_model
+from mmcl.recipe import Recipe
+from mmcl.recipe_files import dump_recipe, load_recipe
+from mmcl.training.judge import AnyBuiltTask, build_tasks, headline_metrics, judge
+from mmcl.training.observer import Observer
+from mmcl.training.run_folder import RunFolder, new_run_folder, newest_run_folder, run_folder_at
+from mmcl.training.trainer import Trainer
+
+T = TypeVar("T")
+
+MAY_CHANGE_ON_RESUME = {"description", "output_dir", "report_to", "log_every", "save_every", "eval_every"}
+"""Recipe fields that do not change what is learnt; ``keep_checkpoints`` and ``data.num_workers`` are others."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a finished run leaves.
+
+    Attributes:
+        path: the run's folder.
+        results: one per task, with intervals.
+    """
+
+    path: Path
+    results: tuple[TaskResult, ...]
+
+    @property
+    def report(self) -> Path:
+        """The HTML report."""
+        return RunFolder(self.path).report
+
+    @property
+    def model(self) -> Path:
+        """The exported model's folder."""
+        return RunFolder(self.path).model
+
+
+def run_recipe(
+    recipe: Recipe, *, resume: bool = False, output: str | Path | None = None, observer: Observer | None = None
+) -> Run:
+    """Train, judge, export and report by a recipe.
+
+    Args:
+        recipe: the run.
+        resume: go on with the run in ``output``, or else with the newest run of the recipe's name.
+        output: the run's folder; by default the next free one of its name under ``output_dir``.
+        observer: who is told; by default messages go to the ``mmcl`` logger.
+
+    Raises:
+        UserError: for a mistake in the recipe or the data, before anything is written where possible.
+        RunError: when the loss is not finite.
+        RunStopped: after SIGTERM or Ctrl-C, once a checkpoint is saved.
+    """
+    observer = observer or Observer()
+    accelerator = build_accelerator(recipe)
+    model, tasks = build_model(recipe.model, recipe.seed), None
+    data = build_train_data(recipe, model.preprocessing, model.tokenizer)
+    tasks = build_tasks(recipe.evaluate, recipe.data.columns, recipe.data.max_pixels, validation_rows(recipe, data))
+    folder = _on_main_process(lambda: _open_folder(recipe, resume, output))
+    data.quarantine.write_to(folder.path)
+    for line in data.remarks:
+        observer.message(line)
+    accelerator.init_trackers(folder.path.name, {"recipe": dump_recipe(recipe)})
+    trainer = Trainer(recipe, model, data, folder, accelerator, observer)
+    if resume:
+        trainer.resume()
+    trainer.fit(lambda step: headline_metrics(_judge(trainer, tasks, f"step {step}")))
+    results = _judge(trainer, tasks, folder.path.name)
+    if distributed.rank() == 0:
+        _leave(trainer, folder, recipe, results, observer)
+    distributed.barrier()
+    accelerator.end_training()
+    return Run(folder.path, tuple(results))
+
+
+def build_accelerator(recipe: Recipe) -> Accelerator:
+    """Set up processes, device and precision.
+
+    Raises:
+        UserError: for a precision the device has not, or a batch that the processes cannot share evenly.
+    """
+    has_cuda = torch.cuda.is_available()
+    if recipe.precision == "fp16" and not has_cuda:
+        raise UserError("precision: fp16 needs a GPU; on a CPU use fp32 or bf16")
+    automatic = "bf16" if has_cuda and torch.cuda.is_bf16_supported() else "fp32"
+    precision = automatic if recipe.precision == "auto" else recipe.precision
+    accelerator = Accelerator(
+        mixed_precision="no" if precision == "fp32" else precision,
+        cpu=not has_cuda,
+        log_with=list(recipe.report_to) or None,
+        project_dir=recipe.output_dir if recipe.report_to else None,
+        kwargs_handlers=[
+            # The same parameters take part in every step, and some of a tower's may take no part at all.
+            DistributedDataParallelKwargs(static_graph=True),
+            # Judging may keep one process busy for long while the others wait.
+            InitProcessGroupKwargs(timeout=timedelta(hours=2)),
+        ],
+    )
+    if recipe.batch_size % accelerator.num_processes:
+        raise UserError(
+            f"batch_size must be a multiple of the number of processes, "
+            f"got {recipe.batch_size} over {accelerator.num_processes}"
+        )
+    return accelerator
+
+
+def _open_folder(recipe: Recipe, resume: bool, output: str | Path | None) -> RunFolder:
+    name = recipe.name or "run"
+    if resume:
+        folder = RunFolder(Path(output)) if output else newest_run_folder(Path(recipe.output_dir), name)
+        _check_same_recipe(folder, recipe)
+        return folder
+    folder = run_folder_at(Path(output)) if output else new_run_folder(Path(recipe.output_dir), name)
+    folder.recipe.write_text(dump_recipe(recipe), encoding="utf-8")
+    return folder
+
+
+def _check_same_recipe(folder: RunFolder, recipe: Recipe) -> None:
+    if not folder.recipe.is_file():
+        raise UserError(f"nothing to resume: {folder.path} holds no run")
+    before, now = _flat(load_recipe(folder.recipe).model_dump()), _flat(recipe.model_dump())
+    changed = sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key))
+    changed = [key for key in changed if key not in MAY_CHANGE_ON_RESUME | {"keep_checkpoints", "data.num_workers"}]
+    if changed:
+        shown = ", ".join(f"{key} (was {before.get(key)!r}, now {now.get(key)!r})" for key in changed[:5])
+        raise UserError(f"{folder.path} was started with another recipe: {shown}. Resume it as it was")
+
+
+def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
+    if isinstance(value, dict):
+        items = value.items()
+    elif isinstance(value, (list, tuple)):
+        items = dict(enumerate(value)).items()
+    else:
+        return {prefix: value}
+    return {key: leaf for name, child in items for key, leaf in _flat(child, f"{prefix}.{name}".strip(".")).items()}
+
+
+def _on_main_process(action: Callable[[], T]) -> T:
+    """Do something on the main process alone; its result, or its error, is every process's."""
+    outcome: tuple[T | None, UserError | None] = (None, None)
+    if distributed.rank() == 0:
+        try:
+            outcome = (action(), None)
+        except UserError as error:
+            outcome = (None, error)
+    value, error = distributed.from_main_process(outcome)
+    if error is not None:
+        raise error
+    assert value is not None
+    return value
+
+
+def _judge(trainer: Trainer, tasks: list[AnyBuiltTask], name: str) -> list[TaskResult]:
+    """Judge the model, or its running average where the recipe keeps one."""
+    model = trainer.model
+    embedder = ModelEmbedder(model, name=name)
+    if trainer.average is None:
+        return judge(embedder, tasks)
+    with trainer.average.swapped_in(model):
+        return judge(embedder, tasks)

@@ -1,0 +1,65 @@
+"""Between a trainer and a checkpoint."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from mmcl.training.checkpoint import Checkpoint
+
+if TYPE_CHECKING:
+    from mmcl.training.trainer import Trainer
+
+
+def capture_state(trainer: Trainer) -> Checkpoint:
+    """Copy to the CPU all that the next step depends on."""
+    tensors = {"model": _copies(trainer.module.state_dict()), "optimizer": _optimizer_tensors(trainer)}
+    state: dict[str, Any] = {"order_hash": trainer.order_hash, "num_steps": trainer.num_steps}
+    if trainer.average is not None:
+        tensors["average"] = _copies(trainer.average.tensors)
+        state["average_updates"] = trainer.average.num_updates
+    if trainer.accelerator.scaler is not None:
+        state["scaler"] = trainer.accelerator.scaler.state_dict()
+    return Checkpoint(step=trainer.step, tensors=tensors, state=state)
+
+
+def restore_state(trainer: Trainer, checkpoint: Checkpoint) -> None:
+    """Put a trainer back to where a checkpoint was taken."""
+    trainer.module.load_state_dict(dict(checkpoint.tensors["model"]))
+    _restore_optimizer(trainer, dict(checkpoint.tensors["optimizer"]))
+    if trainer.average is not None:
+        for name, tensor in checkpoint.tensors["average"].items():
+            trainer.average.tensors[name].copy_(tensor)
+        trainer.average.num_updates = checkpoint.state["average_updates"]
+    if trainer.accelerator.scaler is not None:
+        trainer.accelerator.scaler.load_state_dict(checkpoint.state["scaler"])
+    trainer.step = checkpoint.step
+    trainer.order_hash = checkpoint.state["order_hash"]
+
+
+def _copies(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    # Copies, because safetensors takes no two names for one memory (tied weights).
+    return {name: tensor.detach().to("cpu", copy=True) for name, tensor in tensors.items()}
+
+
+def _optimizer_tensors(trainer: Trainer) -> dict[str, Tensor]:
+    """The optimiser's state as ``<parameter>/<quantity>``."""
+    names = {parameter: name for name, parameter in trainer.module.named_parameters()}
+    return {
+        f"{names[parameter]}/{quantity}": value.detach().to("cpu", copy=True)
+        for parameter, values in trainer.optimizer.state.items()
+        for quantity, value in values.items()
+    }
+
+
+def _restore_optimizer(trainer: Trainer, tensors: dict[str, Tensor]) -> None:
+    parameters = dict(trainer.module.named_parameters())
+    trainer.optimizer.state.clear()
+    for key, value in tensors.items():
+        name, quantity = key.rsplit("/", 1)
+        parameter = parameters[name]
+        # Fused AdamW keeps its step count beside the parameter, as a float32 scalar.
+        dtype = torch.float32 if quantity == "step" else parameter.dtype
+        trainer.optimizer.state[parameter][quantity] = value.to(parameter.device, dtype)

@@ -1,0 +1,236 @@
+"""The loop: one logical batch, one update, one record."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import set_seed
+
+from mmcl import distributed
+from mmcl.batch import PairBatch
+from mmcl.batch_norm import use_global_batch_norm
+from mmcl.data.loader import TrainData
+from mmcl.errors import RunError, RunStopped
+from mmcl.model import TwoTower
+from mmcl.module import ContrastiveModule, StepOutput
+from mmcl.recipe import Recipe
+from mmcl.training.checkpoint import load_checkpoint, newest_checkpoint, save_checkpoint
+from mmcl.training.ema import WeightAverage
+from mmcl.training.observer import Observer
+from mmcl.training.optimizer import build_optimizer, set_lr
+from mmcl.training.run_folder import RunFolder
+from mmcl.training.schedule import lr_factor
+from mmcl.training.signals import StopSignal
+from mmcl.training.state import capture_state, restore_state
+
+
+class Trainer:
+    """Trains a model by a recipe, from its start or from its newest checkpoint.
+
+    Args:
+        recipe: the run.
+        model: the towers; moved to the accelerator's device and trained in place.
+        data: the training rows.
+        folder: where metrics and checkpoints go; None trains without writing anything.
+        accelerator: launch, device, precision and trackers.
+        observer: who is told.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        model: TwoTower,
+        data: TrainData,
+        folder: RunFolder | None,
+        accelerator: Accelerator,
+        observer: Observer,
+    ) -> None:
+        self.recipe, self.data, self.folder = recipe, data, folder
+        self.accelerator, self.observer = accelerator, observer
+        self.module = ContrastiveModule(model, recipe.objectives).to(accelerator.device)
+        if recipe.model.batch_norm == "global":
+            use_global_batch_norm(self.module, accelerator.device)
+        self.num_steps = count_steps(recipe, data.steps_per_epoch)
+        self.step = 0
+        self.order_hash = ""
+        self.average = WeightAverage(model, recipe.ema) if recipe.ema else None
+        self.optimizer = build_optimizer(self.module, recipe)
+        self._wrapped, self._stepper = accelerator.prepare(self.module, self.optimizer)
+
+    @property
+    def model(self) -> TwoTower:
+        """The towers being trained."""
+        return self.module.model
+
+    def resume(self) -> None:
+        """Go back to the newest whole checkpoint of the run's folder, or stay at the start when there is none."""
+        assert self.folder is not None
+        path, skipped = newest_checkpoint(self.folder.checkpoints)
+        for line in skipped:
+            self.observer.message(line)
+        if path is None:
+            self.observer.message("no checkpoint to resume from: starting at step 0")
+        else:
+            restore_state(self, load_checkpoint(path))
+            self.observer.message(f"resumed from {path}")
+        if distributed.rank() == 0:
+            self.folder.forget_metrics_after(self.step)
+        distributed.barrier()
+
+    def fit(self, evaluate: Callable[[int], dict[str, float]]) -> None:
+        """Train to the last step.
+
+        Args:
+            evaluate: called with the step every ``eval_every`` steps, in evaluation mode, on every process; what it
+                returns is logged.
+
+        Raises:
+            RunError: at a non-finite loss or gradient, before the update.
+            RunStopped: after SIGTERM or Ctrl-C, once a checkpoint is saved.
+        """
+        with StopSignal() as signals:
+            batches = self.data.batches(self.step, distributed.rank(), distributed.world_size())
+            self.observer.started(self.step, self.num_steps)
+            try:
+                self._loop(batches, signals, evaluate)
+            finally:
+                self.observer.finished()
+
+    def _loop(
+        self, batches: Iterator[PairBatch], signals: StopSignal, evaluate: Callable[[int], dict[str, float]]
+    ) -> None:
+        while self.step < self.num_steps:
+            began = time.perf_counter()
+            batch = next(batches).to(self.accelerator.device, non_blocking=True)
+            waited = time.perf_counter() - began
+            record, signum = self.train_step(batch, signals.signum)
+            seconds = time.perf_counter() - began
+            record |= {
+                "samples_per_second": round(record["batch_size"] / seconds, 2),
+                "data_wait": round(waited / seconds, 4),
+            }
+            if distributed.rank() == 0:
+                self.observer.stepped(record)
+                if self.step % self.recipe.log_every == 0 or self.step == self.num_steps:
+                    self._log(record)
+            if signum:
+                raise RunStopped(signum, self.save())
+            if self.recipe.save_every and self.step % self.recipe.save_every == 0 and self.step < self.num_steps:
+                self.save()
+            if self.recipe.eval_every and self.step % self.recipe.eval_every == 0 and self.step < self.num_steps:
+                self._evaluate(evaluate)
+        self.save()
+
+    def train_step(self, batch: PairBatch, signum: int = 0) -> tuple[dict[str, Any], int]:
+        """Do one update on this process's part of a batch.
+
+        Args:
+            batch: on the device.
+            signum: a signal this process has received; the largest of all processes is returned.
+
+        Returns:
+            The step's record and the signal to stop for, 0 for none.
+        """
+        lr = self.recipe.lr * lr_factor(self.step, self.num_steps, self.recipe.warmup_ratio, self.recipe.schedule)
+        set_lr(self.optimizer.param_groups, lr)
+        # Dropout is a function of (seed, step, process): nothing of it has to be saved to resume exactly.
+        set_seed(_mix(self.recipe.seed, self.step, distributed.rank()))
+        self._wrapped.train()
+        output = self._wrapped(batch)
+        # Shares add up to the loss, and DistributedDataParallel divides the sum of their gradients by the processes.
+        self.accelerator.backward(output.loss * distributed.world_size())
+        losses, signum = self._exchange(output, signum)
+        if not math.isfinite(losses["loss"]):
+            self._refuse(f"the loss is {losses['loss']}", batch, output)
+        grad_norm = self._clip()
+        if not math.isfinite(grad_norm) and self.accelerator.scaler is None:
+            self._refuse(f"the norm of the gradient is {grad_norm}", batch, output)
+        self._stepper.step()
+        self._stepper.zero_grad()
+        self.module.after_optimizer_step()
+        if self.average is not None:
+            self.average.update(self.model)
+        self.order_hash = chain_hash(self.order_hash, output.sample_ids.tolist())
+        self.step += 1
+        record = {"step": self.step, **losses, "chance": output.chance, "lr": lr, "grad_norm": grad_norm}
+        record |= {"logit_scale": float(self.model.logit_scale()), "batch_size": len(output.sample_ids)}
+        if self.data.steps_per_epoch:
+            record["epoch"] = round(self.step / self.data.steps_per_epoch, 4)
+        return record, signum
+
+    def save(self) -> Any:
+        """Commit a checkpoint of the present step; every process returns its path."""
+        if self.folder is None:
+            return None
+        if distributed.rank() == 0:
+            save_checkpoint(self.folder.checkpoints, capture_state(self), self.recipe.keep_checkpoints)
+        distributed.barrier()
+        return self.folder.checkpoints / f"step-{self.step:08d}"
+
+    def _exchange(self, output: StepOutput, signum: int) -> tuple[dict[str, float], int]:
+        """Add up the shares of the losses, and agree on a signal, in one exchange."""
+        shares = torch.stack([output.loss.detach(), *output.losses.values()])
+        flags = shares.new_zeros(64)
+        flags[signum] = 1
+        summed = distributed.total(torch.cat([shares, flags])).tolist()
+        received = [number for number, count in enumerate(summed[len(shares) :]) if number and count]
+        names = ["loss", *(f"loss/{name}" for name in output.losses)]
+        if len(output.losses) == 1:
+            names = names[:1]
+        return dict(zip(names, summed, strict=False)), max(received, default=0)
+
+    def _clip(self) -> float:
+        limit = self.recipe.max_grad_norm or math.inf
+        return float(self.accelerator.clip_grad_norm_(self.module.parameters(), limit))
+
+    def _refuse(self, what: str, batch: PairBatch, output: StepOutput) -> None:
+        """Stop before the update, naming the rows whose own embeddings are not finite, or else all of the batch."""
+        with torch.no_grad():
+            encoded = [self.model.encode_image(view).embeddings for view in batch.images]
+            encoded += [self.model.encode_text(view).embeddings for view in batch.texts]
+        bad = ~torch.stack([view.isfinite().all(dim=1) for view in encoded]).all(dim=0)
+        named = [row for rows in distributed.gather_objects(batch.sample_ids[bad].tolist()) for row in rows]
+        rows = named or output.sample_ids.tolist()
+        shown = ", ".join(map(str, rows[:20])) + (f" and {len(rows) - 20} more" if len(rows) > 20 else "")
+        raise RunError(
+            f"step {self.step + 1}: {what}; stopped before the update. "
+            f"{'Rows with non-finite embeddings' if named else 'Rows of the batch'} (sample ids): {shown}. "
+            f"The usual remedies: a lower lr, a longer warm-up, precision=fp32"
+        )
+
+    def _evaluate(self, evaluate: Callable[[int], dict[str, float]]) -> None:
+        metrics = evaluate(self.step)
+        if distributed.rank() == 0 and metrics:
+            self._log({"step": self.step, **metrics})
+
+    def _log(self, record: dict[str, Any]) -> None:
+        if self.folder is not None:
+            self.folder.append_metrics(record)
+        self.accelerator.log({k: v for k, v in record.items() if k != "step"}, step=record["step"])
+
+
+def count_steps(recipe: Recipe, steps_per_epoch: int | None) -> int:
+    """Return the optimiser steps of a run: ``max_steps``, or ``epochs`` times those of an epoch."""
+    if recipe.max_steps is not None:
+        return recipe.max_steps
+    if steps_per_epoch is None:
+        from mmcl.errors import UserError
+
+        raise UserError("the length of a stream is not known: give max_steps instead of epochs")
+    return max(1, math.ceil(recipe.epochs * steps_per_epoch))
+
+
+def chain_hash(previous: str, sample_ids: list[int]) -> str:
+    """Extend the hash of all sample ids seen so far, in order."""
+    return hashlib.sha256(f"{previous}{sample_ids}".encode()).hexdigest()
+
+
+def _mix(*numbers: int) -> int:
+    """Make one 32-bit seed of several numbers."""
+    return int.from_bytes(hashlib.blake2b(repr(numbers).encode(), digest_size=4).digest(), "big")

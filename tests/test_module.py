@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from mmcl.model import build_model
+from mmcl.module import ContrastiveModule
+from mmcl.objectives.configs import CLIPConfig
+from tests.processes import run_processes
+from tests.tiny import random_batch, resnet_pair, save_tokenizer, vit_bert_pair
+
+pytestmark = pytest.mark.xdist_group("processes")
+
+TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-10}
+ZERO = {torch.float32: 1e-6, torch.float64: 1e-14}
+
+
+def relative_error(found: torch.Tensor, expected: torch.Tensor) -> float:
+    """Norm of the difference over the norm of what is expected."""
+    return float((found - expected).norm()) / float(expected.norm())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])
+@pytest.mark.parametrize("bounds", [[0, 6, 12], [0, 5, 12], [0, 4, 8, 12]], ids=["6+6", "5+7", "4+4+4"])
+@pytest.mark.parametrize("pair", [resnet_pair, vit_bert_pair], ids=["resnet-clip", "vit-bert"])
+def test_gradients_over_processes_equal_one_process(
+    tmp_path: Path, pair: Any, bounds: list[int], dtype: torch.dtype
+) -> None:
+    config = pair(save_tokenizer(tmp_path / "tokenizer"))
+    batch = random_batch(12, config.image.image_size, num_groups=9)
+    objectives = [CLIPConfig(weight=0.7), CLIPConfig(weight=0.3)]
+    results = run_processes(
+        "module_gradients",
+        len(bounds) - 1,
+        tmp_path / "processes",
+        config=config,
+        objectives=objectives,
+        batch=batch,
+        bounds=bounds,
+        dtype=dtype,
+    )
+
+    reference = ContrastiveModule(build_model(config), objectives).to(dtype)
+    output = reference(batch)
+    output.loss.backward()
+    expected = {name: parameter.grad for name, parameter in reference.named_parameters() if parameter.requires_grad}
+    whole = max(float(grad.norm()) for grad in expected.values())
+    assert "model.logit_scale.log_scale" in expected
+    for result in results:
+        assert torch.equal(result["sample_ids"], batch.sample_ids)
+        assert result["chance"] == pytest.approx(math.log(12))
+        assert relative_error(result["loss"], output.loss.detach()) < TOLERANCE[dtype]
+        for name, grad in expected.items():
+            if float(grad.norm()) < ZERO[dtype] * whole:
+                # Zero by symmetry (a key's bias, a bias before batch norm): what is there is rounding.
+                assert float(result["grads"][name].norm()) < ZERO[dtype] * whole, name
+            else:
+                assert relative_error(result["grads"][name], grad) < TOLERANCE[dtype], name
+
+
+def test_local_batch_norm_is_another_objective(tmp_path: Path) -> None:
+    config = resnet_pair(save_tokenizer(tmp_path / "tokenizer"), batch_norm="local")
+    batch = random_batch(12, 32)
+    arguments = {"config": config, "objectives": [CLIPConfig()], "batch": batch, "dtype": torch.float64}
+    result = run_processes("module_gradients", 2, tmp_path / "processes", bounds=[0, 6, 12], **arguments)[0]
+    reference = ContrastiveModule(build_model(config), [CLIPConfig()]).double()
+    reference(batch).loss.backward()
+    name, parameter = next(iter(reference.named_parameters()))
+    assert relative_error(result["grads"][name], parameter.grad) > 1e-2
+
+
+def test_weights_add_up(tmp_path: Path) -> None:
+    config = vit_bert_pair(save_tokenizer(tmp_path))
+    model = build_model(config).eval()
+    batch = random_batch(6, 16)
+    once = ContrastiveModule(model, [CLIPConfig()])(batch)
+    twice = ContrastiveModule(model, [CLIPConfig(weight=0.5), CLIPConfig(weight=2.0)])(batch)
+    torch.testing.assert_close(twice.loss, 2.5 * once.loss)
+    assert twice.chance == pytest.approx(2.5 * math.log(6))
+    assert list(twice.losses) == ["clip", "clip-2"]
+
+
+def test_the_loss_is_float32_under_autocast(tmp_path: Path) -> None:
+    module = ContrastiveModule(build_model(vit_bert_pair(save_tokenizer(tmp_path))).eval(), [CLIPConfig()])
+    with torch.autocast("cpu", torch.bfloat16):
+        output = module(random_batch(6, 16))
+    assert output.loss.dtype == torch.float32

@@ -1,0 +1,84 @@
+"""The smallest things that are real: a tokenizer, a pair of towers, a batch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import PreTrainedTokenizerFast
+
+from mmcl.batch import PairBatch, TokenBatch
+from mmcl.recipe import ModelConfig
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+
+WORDS = "a greek letter alpha beta small capital digit one two black white knight arrow".split()  # noqa: SIM905
+SPECIAL = ["[PAD]", "[UNK]", "[BOS]", "[EOS]"]
+
+
+def save_tokenizer(folder: Path) -> str:
+    """Save a word-level tokenizer for `WORDS`; its end token is not id 2, which CLIP text models would misread."""
+    vocabulary = {word: index for index, word in enumerate(SPECIAL + WORDS)}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[BOS] $A [EOS]", special_tokens=[("[BOS]", 2), ("[EOS]", 3)]
+    )
+    PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token="[PAD]",
+        unk_token="[UNK]",
+        bos_token="[BOS]",
+        eos_token="[EOS]",
+        cls_token="[BOS]",
+        sep_token="[EOS]",
+        model_max_length=32,
+    ).save_pretrained(folder)
+    return str(folder)
+
+
+def clip_text_config(**fields: Any) -> dict[str, Any]:
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+    return {"model_type": "clip_text_model", "max_position_embeddings": 32, **sizes, **fields}
+
+
+def resnet_pair(tokenizer: str, **fields: Any) -> ModelConfig:
+    """A timm ResNet, batch norms and all, with a CLIP text model."""
+    image = {"config": {"model_type": "timm_wrapper", "architecture": "test_resnet"}, "image_size": 32}
+    text = {"config": clip_text_config(), "tokenizer": tokenizer}
+    return ModelConfig.model_validate({"image": image, "text": text, "embedding_dim": 8, **fields})
+
+
+def vit_bert_pair(tokenizer: str, dropout: float = 0.0, **fields: Any) -> ModelConfig:
+    """A ViT with a BERT, pooled by the mean."""
+    dropouts = {"hidden_dropout_prob": dropout, "attention_probs_dropout_prob": dropout}
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+    image = {"config": {"model_type": "vit", "image_size": 16, "patch_size": 8, **sizes, **dropouts}, "image_size": 16}
+    text = {"config": {"model_type": "bert", **sizes, **dropouts}, "tokenizer": tokenizer, "pooling": "mean"}
+    return ModelConfig.model_validate({"image": image, "text": text, "embedding_dim": 8, **fields})
+
+
+def random_batch(num_rows: int, image_size: int, seed: int = 0, num_groups: int | None = None) -> PairBatch:
+    """Random pictures and token ids; texts of different lengths; ``num_groups`` shared groups, by default none."""
+    generator = torch.Generator().manual_seed(seed)
+    lengths = torch.randint(3, 8, (num_rows, 1), generator=generator)
+    mask = (torch.arange(8) < lengths).long()
+    ids = torch.randint(len(SPECIAL), len(SPECIAL) + len(WORDS), (num_rows, 8), generator=generator)
+    ids = ids.scatter(1, lengths - 1, 3) * mask
+    groups = torch.arange(num_rows) if num_groups is None else torch.arange(num_rows) % num_groups
+    return PairBatch(
+        (torch.randint(0, 256, (num_rows, 3, image_size, image_size), dtype=torch.uint8, generator=generator),),
+        (TokenBatch(ids, mask),),
+        groups,
+        torch.arange(num_rows) + 1000,
+    )
+
+
+def slice_batch(batch: PairBatch, start: int, stop: int) -> PairBatch:
+    """Rows ``start`` to ``stop`` of a batch."""
+    return PairBatch(
+        tuple(view[start:stop] for view in batch.images),
+        tuple(TokenBatch(view.input_ids[start:stop], view.attention_mask[start:stop]) for view in batch.texts),
+        batch.group_ids[start:stop],
+        batch.sample_ids[start:stop],
+    )
