@@ -1,1 +1,33 @@
-"""Benchmarks for anything that embeds images and texts. Imports nothing of mmcl."""
+"""Benchmarks for anything that embeds images and texts. Imports nothing of mmcl.
+
+A task is rows of data and a protocol; ``task.evaluate(embedder)`` gives a `TaskResult`, `write_report` a page to read.
+"""
+
+from evaluation.cached_embedder import CachedEmbedder
+from evaluation.embedder import Described, Embedder, Embeddings, Picture
+from evaluation.errors import EvaluationError
+from evaluation.report import write_report
+from evaluation.results import TaskResult
+from evaluation.statistics import Interval, PairedComparison, paired_bootstrap
+from evaluation.tables import MetricRow, format_table, metric_rows
+from evaluation.tasks import RetrievalTask, Task, ZeroShotClassificationTask
+
+__all__ = [
+    "CachedEmbedder",
+    "Described",
+    "Embedder",
+    "Embeddings",
+    "EvaluationError",
+    "Interval",
+    "MetricRow",
+    "PairedComparison",
+    "Picture",
+    "RetrievalTask",
+    "Task",
+    "TaskResult",
+    "ZeroShotClassificationTask",
+    "format_table",
+    "metric_rows",
+    "paired_bootstrap",
+    "write_report",
+]

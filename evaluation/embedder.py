@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Protocol, TypeAlias, runtime_checkable
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,15 +16,17 @@ Embeddings: TypeAlias = NDArray[np.float32]
 
 @runtime_checkable
 class Embedder(Protocol):
-    """A model seen from outside.
+    """A model seen from outside."""
 
-    Attributes:
-        name: what to call it in tables.
-        fingerprint: changes whenever its embeddings may change (a hash of weights and preprocessing).
-    """
+    @property
+    def name(self) -> str:
+        """What to call it in tables."""
+        ...
 
-    name: str
-    fingerprint: str
+    @property
+    def fingerprint(self) -> str:
+        """A string that changes whenever its embeddings may change: a hash of weights and preprocessing."""
+        ...
 
     def encode_images(self, images: Sequence[Picture]) -> Embeddings:
         """Return ``(N, D)`` float32 rows of unit norm, one per picture, in order."""
@@ -32,4 +34,19 @@ class Embedder(Protocol):
 
     def encode_texts(self, texts: Sequence[str]) -> Embeddings:
         """Return ``(N, D)`` float32 rows of unit norm, one per text, in order."""
+        ...
+
+
+@runtime_checkable
+class Described(Protocol):
+    """What an embedder may tell about itself besides; result files carry it where it does."""
+
+    @property
+    def pretrained(self) -> str:
+        """Tag or folder of its weights, as CLIP_benchmark's column of that name."""
+        ...
+
+    @property
+    def preprocessing(self) -> Mapping[str, Any]:
+        """What is done to a picture before the model sees it, as plain JSON values."""
         ...

@@ -24,6 +24,12 @@ class GlobalBatchNorm(nn.Module):
         norm: a torch batch norm of any dimension, or timm's ``BatchNormAct2d``.
     """
 
+    weight: nn.Parameter | None
+    bias: nn.Parameter | None
+    running_mean: Tensor | None
+    running_var: Tensor | None
+    num_batches_tracked: Tensor
+
     def __init__(self, norm: _BatchNorm) -> None:
         super().__init__()
         self.weight, self.bias = norm.weight, norm.bias
@@ -35,14 +41,14 @@ class GlobalBatchNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise ``(B, C, ...)`` per channel; the number of rows may differ between processes."""
-        shape = [1, -1] + [1] * (x.dim() - 2)
-        if self.training or self.running_mean is None:
+        if self.training or self.running_mean is None or self.running_var is None:
             mean, variance = self._batch_statistics(x)
         else:
             mean, variance = self.running_mean, self.running_var
-        normalised = (x - mean.view(shape).to(x.dtype)) * torch.rsqrt(variance + self.eps).view(shape).to(x.dtype)
-        if self.weight is not None:
-            normalised = normalised * self.weight.view(shape).to(x.dtype) + self.bias.view(shape).to(x.dtype)
+        scale, shift = torch.rsqrt(variance + self.eps), -mean
+        normalised = (x + _per_channel(shift, x)) * _per_channel(scale, x)
+        if self.weight is not None and self.bias is not None:
+            normalised = normalised * _per_channel(self.weight, x) + _per_channel(self.bias, x)
         activated: Tensor = self.act(self.drop(normalised))
         return activated
 
@@ -54,18 +60,23 @@ class GlobalBatchNorm(nn.Module):
         count = sums[-1].detach()
         mean = sums[:-1] / count
         # Two passes, because E[x^2] - E[x]^2 cancels in float32.
-        shape = [1, -1] + [1] * (x.dim() - 2)
-        variance = sum_over_processes((wide - mean.view(shape)).square().sum(dims)) / count
-        if self.running_mean is not None:
-            self._update_running(mean.detach(), variance.detach() * count / (count - 1).clamp(min=1))
+        variance = sum_over_processes((wide - _per_channel(mean, wide)).square().sum(dims)) / count
+        self._update_running(mean.detach(), variance.detach() * count / (count - 1).clamp(min=1))
         return mean, variance
 
     @torch.no_grad()
     def _update_running(self, mean: Tensor, variance: Tensor) -> None:
-        self.num_batches_tracked += 1
+        if self.running_mean is None or self.running_var is None:
+            return
+        self.num_batches_tracked.add_(1)
         step = 1.0 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
         self.running_mean.lerp_(mean.to(self.running_mean.dtype), step)
         self.running_var.lerp_(variance.to(self.running_var.dtype), step)
+
+
+def _per_channel(values: Tensor, x: Tensor) -> Tensor:
+    """Shape ``(C,)`` values to go with ``(B, C, ...)``."""
+    return values.view(1, -1, *[1] * (x.dim() - 2)).to(x.dtype)
 
 
 def use_global_batch_norm(module: nn.Module, device: torch.device) -> nn.Module:

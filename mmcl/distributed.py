@@ -7,7 +7,6 @@ where those rows came from. On one process every function here is the identity.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -111,7 +110,7 @@ def from_main_process(value: T) -> T:
     """Return the main process's value on every process."""
     if not is_distributed():
         return value
-    values: Sequence[Any] = [value]
+    values: list[Any] = [value]
     dist.broadcast_object_list(values, src=0)
     received: T = values[0]
     return received
@@ -130,7 +129,7 @@ class _GatherRows(torch.autograd.Function):
         dist.all_gather_into_tensor(every, padded)
         if min(sizes.sizes) == longest:
             return every
-        blocks = every.split(longest)
+        blocks = torch.split(every, longest)
         return torch.cat([block[:size] for block, size in zip(blocks, sizes.sizes, strict=True)])
 
     @staticmethod

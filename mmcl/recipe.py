@@ -14,6 +14,9 @@ from mmcl.section import Section
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
+DEFAULT_MAX_PIXELS = 178_956_970
+"""Where Pillow too begins to suspect a decompression bomb."""
+
 
 class ImageTowerConfig(Section):
     """One image encoder. Give ``name`` for an existing one, ``config`` for a fresh one."""
@@ -201,7 +204,7 @@ class DataConfig(Section):
     """Processes that load data beside each training process; the result does not depend on it."""
     shuffle_buffer: int = Field(default=10_000, gt=0)
     """Rows held for shuffling a stream."""
-    max_pixels: int = Field(default=178_956_970, gt=0)
+    max_pixels: int = Field(default=DEFAULT_MAX_PIXELS, gt=0)
     """Pictures with more pixels than this are refused from their header."""
     max_unreadable: Fraction = 0.01
     """Share of quarantined rows above which the run stops."""
@@ -216,9 +219,16 @@ class DataConfig(Section):
     def _share_or_source(cls, value: Any) -> Any:
         if isinstance(value, str):
             if value.endswith("%"):
-                return float(value[:-1]) / 100
+                return _share_from_percent(value)
             return {"path": value}
         return value
+
+
+def _share_from_percent(value: str) -> float:
+    try:
+        return float(value[:-1]) / 100
+    except ValueError:
+        raise ValueError(f'a share is a number before the %, got "{value}"') from None
 
 
 class RetrievalConfig(Section):

@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import Image
 from transformers import PreTrainedTokenizerFast
 
 from mmcl.batch import PairBatch, TokenBatch
-from mmcl.recipe import ModelConfig
+from mmcl.recipe import ModelConfig, Recipe
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 WORDS = "a greek letter alpha beta small capital digit one two black white knight arrow".split()  # noqa: SIM905
@@ -81,4 +82,45 @@ def slice_batch(batch: PairBatch, start: int, stop: int) -> PairBatch:
         tuple(TokenBatch(view.input_ids[start:stop], view.attention_mask[start:stop]) for view in batch.texts),
         batch.group_ids[start:stop],
         batch.sample_ids[start:stop],
+    )
+
+
+def save_pairs(folder: Path, num_rows: int = 60, num_groups: int = 40) -> Path:
+    """Save small coloured pictures and ``pairs.csv`` with columns image, text, group and label."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = ["image,text,group,label"]
+    for row in range(num_rows):
+        group = row % num_groups
+        colour = (37 * group % 256, 91 * group % 256, 53 * group % 256)
+        picture = Image.new("RGB", (20, 18), colour)
+        picture.putpixel((row % 20, row % 18), (255, 255, 255))
+        picture.save(folder / f"{row}.png")
+        words = " ".join(WORDS[(group * 3 + offset * 5) % len(WORDS)] for offset in range(2 + group % 3))
+        lines.append(f"{row}.png,{words},{group},{WORDS[group % 3]}")
+    (folder / "pairs.csv").write_text("\n".join(lines) + "\n")
+    return folder / "pairs.csv"
+
+
+def tiny_recipe(folder: Path, **fields: Any) -> Recipe:
+    """A recipe with everything that has state: batch norm, dropout, augmentation, an average of the weights."""
+    tokenizer = save_tokenizer(folder / "tokenizer")
+    text = {"config": clip_text_config(attention_dropout=0.2), "tokenizer": tokenizer}
+    image = {"config": {"model_type": "timm_wrapper", "architecture": "test_resnet"}, "image_size": 32}
+    return Recipe.model_validate(
+        {
+            "name": "tiny",
+            "model": {"image": image, "text": text, "embedding_dim": 8},
+            "data": {
+                "train": str(save_pairs(folder / "data")),
+                "validation": 0.2,
+                "image_views": [{"random_resized_crop": [0.5, 1.0], "horizontal_flip": 0.5}],
+            },
+            "batch_size": 4,
+            "max_steps": 6,
+            "lr": 1e-2,
+            "ema": 0.9,
+            "log_every": 1,
+            "output_dir": str(folder / "runs"),
+            **fields,
+        }
     )

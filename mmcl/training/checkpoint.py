@@ -92,7 +92,7 @@ def newest_checkpoint(folder: Path) -> tuple[Path | None, list[str]]:
     Returns:
         Its path, or None, and one line for each newer one that was skipped and why.
     """
-    skipped = []
+    skipped: list[str] = []
     for candidate in _candidates(folder):
         fault = find_fault(candidate)
         if fault is None:

@@ -13,7 +13,7 @@ from evaluation.embedder import Embedder, Embeddings, Picture
 from mmcl import distributed
 from mmcl.data.evaluation_rows import EvaluationRows, open_evaluation_rows
 from mmcl.errors import UserError
-from mmcl.recipe import AnyTask, ColumnsConfig, RetrievalConfig, ZeroShotClassificationConfig
+from mmcl.recipe import DEFAULT_MAX_PIXELS, AnyTask, ColumnsConfig, RetrievalConfig, ZeroShotClassificationConfig
 
 Item = TypeVar("Item")
 
@@ -39,14 +39,14 @@ def build_tasks(
         UserError: when a task has no rows to judge on, or no labels.
     """
     opened: dict[str, EvaluationRows] = {}
-    tasks = []
-    for config in configs:
+    tasks: list[AnyBuiltTask] = []
+    for number, config in enumerate(configs):
         rows = validation
         if config.data is not None:
             roles = config.columns or columns
             key = f"{config.data!r} {roles!r}"
             if key not in opened:
-                opened[key] = open_evaluation_rows(config.data, roles, max_pixels)
+                opened[key] = open_evaluation_rows(config.data, roles, max_pixels, key=f"evaluate.{number}.data")
             rows = opened[key]
         if rows is None:
             raise UserError(
@@ -54,8 +54,10 @@ def build_tasks(
                 f"give the task data of its own, or hold some out"
             )
         name = config.name or rows.name
-        is_retrieval = isinstance(config, RetrievalConfig)
-        tasks.append(_retrieval_task(rows, name) if is_retrieval else _zeroshot_task(config, rows, name))
+        if isinstance(config, RetrievalConfig):
+            tasks.append(_retrieval_task(rows, name))
+        else:
+            tasks.append(_zeroshot_task(config, rows, name))
     return tasks
 
 
@@ -75,8 +77,8 @@ def _zeroshot_task(config: ZeroShotClassificationConfig, rows: EvaluationRows, n
         raise UserError(f"class_names has {unknown[0]!r}, which is no label of {rows.name} ({', '.join(classes)})")
     return ZeroShotClassificationTask(
         images=rows.images,
-        labels=[classes.index(label) for label in rows.labels],
-        class_names=[names.get(label, label) for label in classes],
+        labels=rows.labels,
+        class_names={label: names.get(label, label) for label in classes},
         templates=config.templates,
         dataset=name,
         split=rows.split,

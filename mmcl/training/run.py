@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -12,18 +13,19 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs, InitProcessGroupKwargs
 
-from evaluation import TaskResult, write_report
+from evaluation import TaskResult
 from mmcl import distributed
 from mmcl.data.evaluation_rows import validation_rows
-from mmcl.data.loader import TrainData, build_train_data
+from mmcl.data.loader import build_train_data
 from mmcl.embedder import ModelEmbedder
 from mmcl.errors import UserError
-from mmcl.export import ModelCardFacts, export_model
-from mmcl.model import TwoTower, build_model
+from mmcl.export import ModelCardFacts, Score, export_model
+from mmcl.model import build_model
 from mmcl.recipe import Recipe
 from mmcl.recipe_files import dump_recipe, load_recipe
 from mmcl.training.judge import AnyBuiltTask, build_tasks, headline_metrics, judge
 from mmcl.training.observer import Observer
+from mmcl.training.results import write_results
 from mmcl.training.run_folder import RunFolder, new_run_folder, newest_run_folder, run_folder_at
 from mmcl.training.trainer import Trainer
 
@@ -74,7 +76,7 @@ def run_recipe(
     """
     observer = observer or Observer()
     accelerator = build_accelerator(recipe)
-    model, tasks = build_model(recipe.model, recipe.seed), None
+    model = build_model(recipe.model, recipe.seed)
     data = build_train_data(recipe, model.preprocessing, model.tokenizer)
     tasks = build_tasks(recipe.evaluate, recipe.data.columns, recipe.data.max_pixels, validation_rows(recipe, data))
     folder = _on_main_process(lambda: _open_folder(recipe, resume, output))
@@ -165,18 +167,40 @@ def _on_main_process(action: Callable[[], T]) -> T:
             outcome = (action(), None)
         except UserError as error:
             outcome = (None, error)
-    value, error = distributed.from_main_process(outcome)
-    if error is not None:
-        raise error
+    value, mistake = distributed.from_main_process(outcome)
+    if mistake is not None:
+        raise mistake
     assert value is not None
     return value
 
 
+def _leave(trainer: Trainer, folder: RunFolder, recipe: Recipe, results: list[TaskResult], observer: Observer) -> None:
+    """Write the exported model, the result files and the report."""
+    text = dump_recipe(recipe)
+    scores = [
+        Score(result.task, result.dataset, name, value)
+        for result in results
+        for name in result.headline
+        if (value := result.metrics[name]) is not None
+    ]
+    facts = ModelCardFacts(
+        folder.path.name, training_data=" ".join(trainer.data.remarks[:1]), recipe=text, scores=scores
+    )
+    with _averaged(trainer):
+        report = export_model(trainer.model, folder.model, facts)
+    for failure in report.failures:
+        observer.message(f"export: {failure}")
+    write_results(folder.path, results, folder.path.name, folder.read_metrics(), text)
+
+
 def _judge(trainer: Trainer, tasks: list[AnyBuiltTask], name: str) -> list[TaskResult]:
-    """Judge the model, or its running average where the recipe keeps one."""
-    model = trainer.model
-    embedder = ModelEmbedder(model, name=name)
-    if trainer.average is None:
+    embedder = ModelEmbedder(trainer.model, name)
+    with _averaged(trainer):
         return judge(embedder, tasks)
-    with trainer.average.swapped_in(model):
-        return judge(embedder, tasks)
+
+
+@contextmanager
+def _averaged(trainer: Trainer) -> Iterator[None]:
+    """Let the model carry its running average inside the block, where the recipe keeps one."""
+    with trainer.average.swapped_in(trainer.model) if trainer.average else nullcontext():
+        yield

@@ -46,9 +46,9 @@ def _copies(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def _optimizer_tensors(trainer: Trainer) -> dict[str, Tensor]:
     """The optimiser's state as ``<parameter>/<quantity>``."""
-    names = {parameter: name for name, parameter in trainer.module.named_parameters()}
+    names = {id(parameter): name for name, parameter in trainer.module.named_parameters()}
     return {
-        f"{names[parameter]}/{quantity}": value.detach().to("cpu", copy=True)
+        f"{names[id(parameter)]}/{quantity}": value.detach().to("cpu", copy=True)
         for parameter, values in trainer.optimizer.state.items()
         for quantity, value in values.items()
     }

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from accelerate.utils import set_seed
+from torch import Tensor
 
 from mmcl import distributed
 from mmcl.batch import PairBatch
@@ -159,7 +160,7 @@ class Trainer:
         self.order_hash = chain_hash(self.order_hash, output.sample_ids.tolist())
         self.step += 1
         record = {"step": self.step, **losses, "chance": output.chance, "lr": lr, "grad_norm": grad_norm}
-        record |= {"logit_scale": float(self.model.logit_scale()), "batch_size": len(output.sample_ids)}
+        record |= {"logit_scale": self.model.logit_scale().item(), "batch_size": len(output.sample_ids)}
         if self.data.steps_per_epoch:
             record["epoch"] = round(self.step / self.data.steps_per_epoch, 4)
         return record, signum
@@ -187,7 +188,8 @@ class Trainer:
 
     def _clip(self) -> float:
         limit = self.recipe.max_grad_norm or math.inf
-        return float(self.accelerator.clip_grad_norm_(self.module.parameters(), limit))
+        norm: Tensor = self.accelerator.clip_grad_norm_(self.module.parameters(), limit)
+        return norm.item()
 
     def _refuse(self, what: str, batch: PairBatch, output: StepOutput) -> None:
         """Stop before the update, naming the rows whose own embeddings are not finite, or else all of the batch."""

@@ -1,0 +1,50 @@
+"""Several tasks on the same rows, each picture and text encoded once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from evaluation.embedder import Described, Embedder, Embeddings, Picture
+
+T = TypeVar("T")
+
+
+class CachedEmbedder:
+    """An embedder that remembers what it has encoded, by the identity of the sequence it was given.
+
+    Tasks built on the same sequence object share its embeddings. The sequences are kept alive and taken not to change;
+    make one such embedder per evaluation and drop it afterwards.
+
+    Args:
+        embedder: does the work.
+    """
+
+    def __init__(self, embedder: Embedder) -> None:
+        self.name = embedder.name
+        self.fingerprint = embedder.fingerprint
+        described = embedder if isinstance(embedder, Described) else None
+        self.pretrained: str = described.pretrained if described else ""
+        self.preprocessing: Mapping[str, Any] = described.preprocessing if described else {}
+        self._embedder = embedder
+        self._images: dict[int, tuple[Sequence[Picture], Embeddings]] = {}
+        self._texts: dict[int, tuple[Sequence[str], Embeddings]] = {}
+
+    def encode_images(self, images: Sequence[Picture]) -> Embeddings:
+        """Return ``(N, D)`` float32 rows of unit norm; the same array for the same sequence object."""
+        return _remembered(self._images, images, self._embedder.encode_images)
+
+    def encode_texts(self, texts: Sequence[str]) -> Embeddings:
+        """Return ``(N, D)`` float32 rows of unit norm; the same array for the same sequence object."""
+        return _remembered(self._texts, texts, self._embedder.encode_texts)
+
+
+def _remembered(
+    known: dict[int, tuple[Sequence[T], Embeddings]],
+    items: Sequence[T],
+    encode: Callable[[Sequence[T]], Embeddings],
+) -> Embeddings:
+    # The sequence is stored beside its embeddings so that its id cannot pass to another object.
+    if id(items) not in known:
+        known[id(items)] = (items, encode(items))
+    return known[id(items)][1]

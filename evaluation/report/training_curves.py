@@ -1,0 +1,63 @@
+"""The curves of a run, from the records of its ``metrics.jsonl``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from evaluation.report.line_chart import LineChart, Role, Series, draw_lines
+
+_WATCHED = ("image_retrieval_recall@1", "text_retrieval_recall@1", "acc1")
+_COLOURS: tuple[Role, ...] = ("line-1", "line-2", "line-3", "line-4")
+
+
+@dataclass(frozen=True)
+class TrainingPanel:
+    """The charts there is something to draw for, and the last step recorded."""
+
+    charts: tuple[LineChart, ...]
+    num_steps: int
+
+
+def draw_training(log: Sequence[Mapping[str, Any]]) -> TrainingPanel | None:
+    """Return the charts of a training log, or None when it has no curve.
+
+    Args:
+        log: records with a ``step``; keys that are missing or not numbers are left out of the curve they belong to.
+    """
+    watched = [key for key in dict.fromkeys(key for record in log for key in record) if _is_watched(key)]
+    evaluated = [
+        _series(log, key, key, colour, scale=100)
+        for key, colour in zip(watched[: len(_COLOURS)], _COLOURS, strict=False)
+    ]
+    charts = (
+        draw_lines("Loss", [_series(log, "chance", "chance", "reference"), _series(log, "loss", "loss")]),
+        draw_lines("Evaluation during training (%)", evaluated, from_zero=True),
+        draw_lines("Learning rate", [_series(log, "lr", "lr")], from_zero=True),
+        draw_lines("Samples per second", [_series(log, "samples_per_second", "samples/s")], from_zero=True),
+        draw_lines("Time waiting for data (%)", [_series(log, "data_wait", "waiting", scale=100)], from_zero=True),
+    )
+    kept = tuple(chart for chart in charts if chart is not None)
+    steps = [record["step"] for record in log if _is_number(record.get("step"))]
+    return TrainingPanel(kept, int(max(steps))) if kept else None
+
+
+def _is_watched(key: str) -> bool:
+    return "/" in key and key.rsplit("/", 1)[1] in _WATCHED
+
+
+def _series(log: Sequence[Mapping[str, Any]], key: str, name: str, role: Role = "line-1", scale: float = 1.0) -> Series:
+    points = [
+        (record["step"], record[key])
+        for record in log
+        if _is_number(record.get("step")) and _is_number(record.get(key))
+    ]
+    x, y = np.array(points, dtype=np.float64).reshape(-1, 2).T
+    return Series(name, x, scale * y, role)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)

@@ -1,0 +1,170 @@
+"""The result of one task for one model: a small JSON file, with the per-example outcomes kept beside it in memory."""
+
+from __future__ import annotations
+
+import dataclasses
+import html
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evaluation.errors import EvaluationError
+from evaluation.exhibits import Exhibits
+from evaluation.statistics import Interval
+
+Unit: TypeAlias = Literal["fraction", "rank", "count"]
+
+_IN_MEMORY_ONLY = ("examples", "exhibits")
+
+
+@dataclass(frozen=True)
+class TaskResult:
+    """What one task found out about one model.
+
+    Attributes:
+        dataset: what was judged on.
+        model: the embedder's name.
+        task: for example ``retrieval``.
+        metrics: by name; fractions in [0, 1] unless ``units`` says otherwise; None where a value does not exist.
+        num_examples: pictures judged.
+        pretrained: tag of the weights, empty where unknown.
+        language: of the texts, an ISO 639-1 code.
+        split: of the data set.
+        reasons: why a metric is None, for each that is.
+        intervals: bootstrap 95% intervals of the metrics that have one.
+        chance: what random answers are expected to reach, where that is known.
+        units: of the metrics that are not fractions.
+        headline: the metrics to show first.
+        notes: plain sentences a reader of the numbers should know.
+        fingerprint: of the embedder.
+        template_hash: SHA-256 of the filled prompts, for tasks that have them.
+        preprocessing: what was done to pictures, plain JSON values, or None where unknown.
+        versions: of the libraries in use.
+        examples: per-example outcomes by name, arrays; not in the JSON and not compared.
+        exhibits: what a report shows; not in the JSON and not compared.
+
+    Raises:
+        EvaluationError: a metric that is NaN or infinite, or None without a reason.
+    """
+
+    dataset: str
+    model: str
+    task: str
+    metrics: Mapping[str, float | None]
+    num_examples: int
+    pretrained: str = ""
+    language: str = "en"
+    split: str = "test"
+    reasons: Mapping[str, str] = field(default_factory=dict)
+    intervals: Mapping[str, Interval] = field(default_factory=dict)
+    chance: Mapping[str, float] = field(default_factory=dict)
+    units: Mapping[str, Unit] = field(default_factory=dict)
+    headline: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    fingerprint: str = ""
+    template_hash: str | None = None
+    preprocessing: Mapping[str, Any] | None = None
+    versions: Mapping[str, str] = field(default_factory=dict)
+    examples: Mapping[str, NDArray[Any]] = field(default_factory=dict, compare=False, repr=False)
+    exhibits: Exhibits = field(default_factory=Exhibits, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        for name, value in self.metrics.items():
+            if value is None and name not in self.reasons:
+                raise EvaluationError(f"metric {name} is null and must have a reason")
+            if value is not None and not math.isfinite(value):
+                raise EvaluationError(f"metric {name} must be finite, or null with a reason, got {value}")
+        unknown = [name for name in (*self.headline, *self.intervals, *self.reasons) if name not in self.metrics]
+        if unknown:
+            raise EvaluationError(f'"{unknown[0]}" is no metric of this result ({", ".join(self.metrics)})')
+        if self.preprocessing is not None:  # as JSON will give it back, tuples as lists
+            plain = json.loads(json.dumps(self.preprocessing, default=_plain))
+            object.__setattr__(self, "preprocessing", plain)
+
+    def unit(self, metric: str) -> Unit:
+        """Return the unit of ``metric``; a fraction unless said otherwise."""
+        return self.units.get(metric, "fraction")
+
+    def to_json(self) -> str:
+        """Return the result as JSON, fractions as fractions, keys as CLIP_benchmark has them; never NaN."""
+        fields = (one.name for one in dataclasses.fields(self) if one.name not in _IN_MEMORY_ONLY)
+        record = {name: getattr(self, name) for name in fields}
+        record["intervals"] = {name: dataclasses.asdict(one) for name, one in self.intervals.items()}
+        return json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False, default=_plain) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> TaskResult:
+        """Return the result that `to_json` wrote, without examples and exhibits.
+
+        Raises:
+            EvaluationError: text that is not a result file.
+        """
+        try:
+            record = json.loads(text)
+            record["intervals"] = {name: Interval(**one) for name, one in record.get("intervals", {}).items()}
+            record["headline"] = tuple(record.get("headline", ()))
+            record["notes"] = tuple(record.get("notes", ()))
+            return cls(**record)
+        except EvaluationError:
+            raise
+        except (ValueError, TypeError, AttributeError) as error:
+            raise EvaluationError(f"not a result file: {error}") from error
+
+    def write(self, path: str | Path) -> Path:
+        """Write the JSON to ``path``, its folder made if need be; an older file is replaced whole or not at all."""
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        aside = path.with_name(path.name + ".part")
+        aside.write_text(self.to_json(), encoding="utf-8")
+        aside.replace(path)
+        return path
+
+    @classmethod
+    def read(cls, path: str | Path) -> TaskResult:
+        """Return the result stored at ``path``.
+
+        Raises:
+            EvaluationError: a file that is missing or not a result.
+        """
+        try:
+            return cls.from_json(Path(path).read_text(encoding="utf-8"))
+        except (OSError, EvaluationError) as error:
+            raise EvaluationError(f"{path}: {error}") from error
+
+    def _repr_html_(self) -> str:
+        from evaluation.tables import COLUMNS, metric_rows  # tables are made of results
+
+        title = f"{self.task} on {self.dataset} ({self.split}), {self.model}"
+        head = "".join(f"<th>{html.escape(name)}</th>" for name in COLUMNS[1:])
+        rows = "".join(
+            "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row.cells()[1:]) + "</tr>"
+            for row in metric_rows([self], headline_only=False)
+        )
+        return f"<table><caption>{html.escape(title)}</caption><tr>{head}</tr>{rows}</table>"
+
+
+def library_versions(names: tuple[str, ...] = ("mmcl", "numpy", "pillow", "torch", "transformers")) -> dict[str, str]:
+    """Return the installed versions of ``names``, without importing them; what is not installed is left out."""
+    found = {}
+    for name in names:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _plain(value: object) -> object:
+    """Turn what settings may hold besides JSON's own types into them."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(f"cannot write {type(value).__name__} to JSON: {value!r}")

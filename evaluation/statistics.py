@@ -1,0 +1,177 @@
+"""Bootstrap intervals and paired comparisons over examples, or over groups of examples that belong together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from evaluation.errors import EvaluationError
+
+RESAMPLES = 2000
+CONFIDENCE = 0.95
+MAX_ELEMENTS = 2**22
+"""Multiplicities held at once by default: 32 MiB of float64."""
+
+Statistic: TypeAlias = Callable[[NDArray[np.float64]], NDArray[np.float64]]
+"""From the ``(R, N)`` float64 multiplicities of N examples in R resamples to ``(R, S)`` values."""
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A bootstrap percentile interval.
+
+    Attributes:
+        low: lower end, in the metric's own unit.
+        high: upper end.
+        confidence: share of resamples inside, 0.95 by default.
+        num_units: how many examples, or groups of them, were resampled.
+    """
+
+    low: float
+    high: float
+    confidence: float
+    num_units: int
+
+
+@dataclass(frozen=True)
+class PairedComparison:
+    """Two models on the same examples.
+
+    Attributes:
+        difference: mean of the first minus mean of the second.
+        interval: of the difference.
+        p_value: two-sided, twice the smaller share of resamples on either side of 0 (a resample at 0 counts to both),
+            with one added to count and total so that it is never 0; at most 1.
+    """
+
+    difference: float
+    interval: Interval
+    p_value: float
+
+
+def bootstrap(
+    statistic: Statistic,
+    num_examples: int,
+    groups: ArrayLike | None = None,
+    *,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+    max_elements: int = MAX_ELEMENTS,
+) -> NDArray[np.float64]:
+    """Return ``(resamples, S)`` float64 values of ``statistic`` under resampling with replacement.
+
+    With ``groups``, whole groups are drawn and their examples come together: drawings of one character, or the captions
+    of one picture, are not independent, and drawing them one by one makes intervals too narrow.
+
+    Args:
+        statistic: from ``(R, N)`` multiplicities to ``(R, S)`` values.
+        num_examples: N, at least 1.
+        groups: ``(N,)`` ids; examples of equal id are drawn together. None draws single examples.
+        resamples: how many.
+        seed: of the draws; equal seeds and groups give equal draws, so that results can be paired.
+        max_elements: multiplicities held at once; the result does not depend on it.
+
+    Raises:
+        EvaluationError: no examples, no resamples, or groups of another length.
+    """
+    if resamples < 1:
+        raise EvaluationError(f"resamples must be >= 1, got {resamples}")
+    unit_of, num_units = _units(num_examples, groups)
+    rng = np.random.default_rng(seed)
+    num_rows = max(1, max_elements // num_examples)
+    values = []
+    for start in range(0, resamples, num_rows):
+        rows = min(num_rows, resamples - start)
+        draws = rng.integers(0, num_units, size=(rows, num_units)) + np.arange(rows)[:, None] * num_units
+        counts = np.bincount(draws.ravel(), minlength=rows * num_units).reshape(rows, num_units)
+        values.append(statistic(counts[:, unit_of].astype(np.float64)))
+    return np.concatenate(values)
+
+
+def mean_of(outcomes: NDArray[np.floating]) -> Statistic:
+    """Return the statistic whose S values are the weighted means of the columns of ``(N, S)`` outcomes."""
+    columns = outcomes.astype(np.float64)
+    return lambda weights: (weights @ columns) / weights.sum(axis=1, keepdims=True)
+
+
+def percentile_intervals(
+    samples: NDArray[np.float64], num_units: int, confidence: float = CONFIDENCE
+) -> list[Interval]:
+    """Return one percentile interval per column of ``(R, S)`` bootstrap values.
+
+    Raises:
+        EvaluationError: a confidence outside (0, 1).
+    """
+    if not 0 < confidence < 1:
+        raise EvaluationError(f"confidence must lie between 0 and 1, got {confidence}")
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(samples, [tail, 1 - tail], axis=0)
+    return [Interval(float(a), float(b), confidence, num_units) for a, b in zip(low, high, strict=True)]
+
+
+def bootstrap_intervals(
+    statistic: Statistic,
+    num_examples: int,
+    groups: ArrayLike | None = None,
+    *,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+    confidence: float = CONFIDENCE,
+) -> list[Interval] | None:
+    """Return an interval for each value of ``statistic``, or None where under two units leave nothing to resample.
+
+    Arguments and errors are those of `bootstrap` and `percentile_intervals`.
+    """
+    num_units = _units(num_examples, groups)[1]
+    if num_units < 2:
+        return None
+    samples = bootstrap(statistic, num_examples, groups, resamples=resamples, seed=seed)
+    return percentile_intervals(samples, num_units, confidence)
+
+
+def paired_bootstrap(
+    first: NDArray[np.floating],
+    second: NDArray[np.floating],
+    groups: ArrayLike | None = None,
+    *,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+    confidence: float = CONFIDENCE,
+) -> PairedComparison:
+    """Compare the means of two models' ``(N,)`` outcomes on the same examples, drawn together in every resample.
+
+    Raises:
+        EvaluationError: outcomes of different length or not finite, under two units, and those of `bootstrap`.
+    """
+    if first.shape != second.shape or first.ndim != 1:
+        raise EvaluationError(f"paired outcomes must be two vectors of one length, got {first.shape}, {second.shape}")
+    differences = first.astype(np.float64) - second.astype(np.float64)
+    if not np.isfinite(differences).all():
+        raise EvaluationError("paired outcomes must be finite, got NaN or infinity")
+    num_units = _units(len(differences), groups)[1]
+    if num_units < 2:
+        raise EvaluationError(f"a paired bootstrap needs at least two examples or groups, got {num_units}")
+    samples = bootstrap(mean_of(differences[:, None]), len(differences), groups, resamples=resamples, seed=seed)
+    tail = min(int((samples <= 0).sum()), int((samples >= 0).sum()))
+    return PairedComparison(
+        difference=float(differences.mean()),
+        interval=percentile_intervals(samples, num_units, confidence)[0],
+        p_value=min(1.0, 2 * (tail + 1) / (resamples + 1)),
+    )
+
+
+def _units(num_examples: int, groups: ArrayLike | None) -> tuple[NDArray[np.int64], int]:
+    """The unit each example belongs to, and how many units there are."""
+    if num_examples < 1:
+        raise EvaluationError("a bootstrap needs at least one example, got none")
+    if groups is None:
+        return np.arange(num_examples), num_examples
+    ids = np.asarray(groups)
+    if ids.shape != (num_examples,):
+        raise EvaluationError(f"one group id per example needed: {num_examples} examples, ids {ids.shape}")
+    names, unit_of = np.unique(ids, return_inverse=True)
+    return unit_of.astype(np.int64), len(names)

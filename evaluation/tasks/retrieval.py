@@ -1,0 +1,253 @@
+"""Image-to-text and text-to-image retrieval, any number of captions per picture and pictures per caption."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evaluation.embedder import Embedder, Embeddings, Picture
+from evaluation.errors import EvaluationError
+from evaluation.exhibits import EmbeddingSample, Exhibits, Item, SimilarityMatrix, picture_item
+from evaluation.metrics import QueryRanks, chance_recall_at_k, check_partners, image_text_ranks, recall_at_k, similarity
+from evaluation.results import TaskResult, Unit
+from evaluation.statistics import RESAMPLES, Interval, bootstrap_intervals, mean_of
+from evaluation.tasks.ranked_examples import Side, ranked_examples
+from evaluation.tasks.task import embed_images, embed_texts, identify
+
+CUTOFFS = (1, 5, 10)
+
+T = TypeVar("T")
+
+_NUM_SIMILARITIES = 10
+_NUM_MAPPED = 200
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetrievalTask:
+    """Find each text's pictures and each picture's texts; relevant is what has the same group id.
+
+    Metrics: ``image_retrieval_recall@k``, the share of texts with a picture of theirs in the top k, and
+    ``text_retrieval_recall@k``, the share of pictures with a text of theirs in the top k, for k of 1, 5, 10; median and
+    mean rank; ties, which count as misses (see `evaluation.metrics.retrieval`). Intervals resample groups.
+
+    Attributes:
+        images: N pictures, decoded when asked for.
+        texts: M captions.
+        image_groups: ``(N,)`` ids.
+        text_groups: ``(M,)`` ids; every group has pictures and texts.
+        dataset: name in results.
+        split: name in results.
+        language: of the texts, ISO 639-1.
+        image_kinds: ``(N,)`` what to colour pictures by in the map, or empty.
+        resamples: of the bootstrap.
+        seed: of the bootstrap and of the examples shown.
+
+    Raises:
+        EvaluationError: no rows, lengths that differ, captions that are not text, or a picture or caption alone.
+    """
+
+    images: Sequence[Picture]
+    texts: Sequence[str]
+    image_groups: Sequence[int] | NDArray[np.int64]
+    text_groups: Sequence[int] | NDArray[np.int64]
+    dataset: str
+    split: str = "test"
+    language: str = "en"
+    image_kinds: Sequence[str] = ()
+    resamples: int = RESAMPLES
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        pairs = (("pictures", self.images, self.image_groups), ("captions", self.texts, self.text_groups))
+        for what, rows, groups in pairs:
+            if len(rows) == 0:
+                raise EvaluationError(f"{self.dataset}: retrieval needs {what}, got none")
+            if len(rows) != len(groups):
+                raise EvaluationError(f"{self.dataset}: {len(rows)} {what} must have as many groups, got {len(groups)}")
+        if len(self.image_kinds) not in (0, len(self.images)):
+            raise EvaluationError(f"{self.dataset}: image_kinds must be empty or one per picture")
+        for index, text in enumerate(self.texts):
+            if not isinstance(text, str) or not text.strip():
+                raise EvaluationError(f"{self.dataset}: every caption must be a text, got {text!r} for caption {index}")
+        try:
+            check_partners(self.image_groups, self.text_groups)
+        except EvaluationError as error:
+            raise EvaluationError(f"{self.dataset}: {error}") from None
+
+    @classmethod
+    def from_captions(
+        cls,
+        images: Sequence[Picture],
+        captions: Sequence[Sequence[str]],
+        *,
+        dataset: str,
+        groups: Sequence[int] | None = None,
+        split: str = "test",
+        language: str = "en",
+        image_kinds: Sequence[str] = (),
+        resamples: int = RESAMPLES,
+        seed: int = 0,
+    ) -> RetrievalTask:
+        """Return the task of N pictures with a list of captions each.
+
+        A caption that occurs several times in one group (the name of a character under each of its drawings) is one
+        candidate. Without ``groups`` every picture is a group of its own.
+
+        Raises:
+            EvaluationError: a picture without captions, and what the task itself refuses.
+        """
+        ids = list(range(len(images))) if groups is None else list(groups)
+        if not len(images) == len(captions) == len(ids):
+            raise EvaluationError(
+                f"{dataset}: pictures, captions and groups must be as many, "
+                f"got {len(images)}, {len(captions)} and {len(ids)}"
+            )
+        bare = [index for index, texts in enumerate(captions) if not texts]
+        if bare:
+            raise EvaluationError(f"{dataset}: {len(bare)} of {len(images)} pictures have no caption, first: {bare[0]}")
+        pairs = dict.fromkeys((group, text) for group, texts in zip(ids, captions, strict=True) for text in texts)
+        return cls(
+            images=images,
+            texts=[text for _, text in pairs],
+            image_groups=ids,
+            text_groups=[group for group, _ in pairs],
+            dataset=dataset,
+            split=split,
+            language=language,
+            image_kinds=image_kinds,
+            resamples=resamples,
+            seed=seed,
+        )
+
+    def evaluate(self, embedder: Embedder) -> TaskResult:
+        """Return recalls with intervals and chance, ranks, ties, per-query ranks, and what a report shows.
+
+        Raises:
+            EvaluationError: embeddings that are not what the protocol promises.
+        """
+        images, texts = embed_images(embedder, self.images), embed_texts(embedder, self.texts)
+        of_image, of_text = self._group_codes()
+        image_retrieval, text_retrieval = image_text_ranks(images, texts, of_image, of_text)
+        directions = (
+            _Direction("image_retrieval", "texts", image_retrieval, of_text),
+            _Direction("text_retrieval", "pictures", text_retrieval, of_image),
+        )
+        return TaskResult(
+            **identify(embedder),
+            dataset=self.dataset,
+            split=self.split,
+            language=self.language,
+            task="retrieval",
+            metrics=_merged(one.metrics() for one in directions),
+            num_examples=len(self.images),
+            intervals=_merged(one.intervals(self.resamples, self.seed) for one in directions),
+            chance=_merged(one.chance() for one in directions),
+            units=_merged(one.units() for one in directions),
+            headline=tuple(name for one in directions for name in one.recall_names()),
+            notes=tuple(note for one in directions for note in one.notes()),
+            examples={
+                "image_retrieval_rank": image_retrieval.ranks,
+                "text_retrieval_rank": text_retrieval.ranks,
+                "text_group": of_text,
+                "image_group": of_image,
+            },
+            exhibits=self._exhibits(images, texts, image_retrieval, text_retrieval),
+        )
+
+    def _group_codes(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        ids = np.concatenate([np.asarray(self.image_groups), np.asarray(self.text_groups)])
+        codes = np.unique(ids, return_inverse=True)[1].astype(np.int64)
+        return codes[: len(self.images)], codes[len(self.images) :]
+
+    def _exhibits(
+        self, images: Embeddings, texts: Embeddings, image_retrieval: QueryRanks, text_retrieval: QueryRanks
+    ) -> Exhibits:
+        of_image, of_text = self._group_codes()
+        pictures, captions = Side(images, of_image, self._picture), Side(texts, of_text, self._caption)
+        # One picture and one text stand for a group wherever a sample is shown.
+        groups = np.random.default_rng(self.seed).permutation(np.unique(of_image))
+        image_of = dict(zip(*np.unique(of_image, return_index=True), strict=True))
+        text_of = dict(zip(*np.unique(of_text, return_index=True), strict=True))
+        rows = np.array([(image_of[group], text_of[group]) for group in groups[:_NUM_MAPPED].tolist()])
+        few = rows[:_NUM_SIMILARITIES]
+        kinds = tuple(str(self.image_kinds[row]) for row in rows[:, 0]) if len(self.image_kinds) else ()
+        return Exhibits(
+            text_queries=ranked_examples(captions, pictures, image_retrieval.ranks, self.seed),
+            image_queries=ranked_examples(pictures, captions, text_retrieval.ranks, self.seed),
+            similarity=SimilarityMatrix(
+                scores=similarity(images[few[:, 0]], texts[few[:, 1]]),
+                pictures=tuple(self._picture(row) for row in few[:, 0].tolist()),
+                texts=tuple(self._caption(row) for row in few[:, 1].tolist()),
+            ),
+            embeddings=EmbeddingSample(
+                images=images[rows[:, 0]],
+                texts=texts[rows[:, 1]],
+                partners=np.arange(len(rows)),
+                text_labels=tuple(self.texts[row] for row in rows[:, 1].tolist()),
+                image_kinds=kinds,
+                text_kinds=kinds,
+            ),
+        )
+
+    def _picture(self, row: int) -> Item:
+        return picture_item(self.images, row)
+
+    def _caption(self, row: int) -> Item:
+        return Item(text=self.texts[row])
+
+
+@dataclass(frozen=True)
+class _Direction:
+    """One of the two ways to search, and its share of the result."""
+
+    name: str
+    queries: str
+    outcome: QueryRanks
+    groups: NDArray[np.int64]
+
+    def recall_names(self) -> list[str]:
+        return [f"{self.name}_recall@{k}" for k in CUTOFFS]
+
+    def metrics(self) -> dict[str, float | None]:
+        recalls = (recall_at_k(self.outcome.ranks, k) for k in CUTOFFS)
+        return {
+            **dict(zip(self.recall_names(), recalls, strict=True)),
+            f"{self.name}_median_rank": float(np.median(self.outcome.ranks)),
+            f"{self.name}_mean_rank": float(self.outcome.ranks.mean()),
+            f"{self.name}_ties": float(self.outcome.tied.sum()),
+        }
+
+    def units(self) -> dict[str, Unit]:
+        return {f"{self.name}_median_rank": "rank", f"{self.name}_mean_rank": "rank", f"{self.name}_ties": "count"}
+
+    def chance(self) -> dict[str, float]:
+        outcome = self.outcome
+        levels = (chance_recall_at_k(outcome.num_relevant, outcome.num_candidates, k) for k in CUTOFFS)
+        return dict(zip(self.recall_names(), levels, strict=True))
+
+    def intervals(self, resamples: int, seed: int) -> dict[str, Interval]:
+        hits = mean_of((self.outcome.ranks[:, None] <= np.array(CUTOFFS)).astype(np.float64))
+        found = bootstrap_intervals(hits, len(self.groups), self.groups, resamples=resamples, seed=seed)
+        return dict(zip(self.recall_names(), found, strict=True)) if found else {}
+
+    def notes(self) -> list[str]:
+        num_tied, num_queries = int(self.outcome.tied.sum()), len(self.groups)
+        said = []
+        if num_tied:
+            said.append(
+                f"{self.name}: for {num_tied:,} of {num_queries:,} {self.queries} a wrong candidate scored exactly as "
+                "high as the right one; it counts as ahead."
+            )
+        if self.outcome.num_candidates < max(CUTOFFS):
+            said.append(
+                f"{self.name}: only {self.outcome.num_candidates} candidates, so recall beyond that k is always 100."
+            )
+        return said
+
+
+def _merged(parts: Iterable[Mapping[str, T]]) -> dict[str, T]:
+    return {key: value for part in parts for key, value in part.items()}

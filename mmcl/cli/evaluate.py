@@ -1,0 +1,63 @@
+"""``mmcl evaluate``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from mmcl.recipe import AnyTask, SourceConfig
+
+
+def evaluate(
+    model: Annotated[str, typer.Argument(help='A run, a model folder, a Hugging Face id, or open_clip\'s "ARCH,TAG".')],
+    task: Annotated[
+        list[str], typer.Option("--task", "-t", help="retrieval or zeroshot_classification; may be repeated.")
+    ],
+    data: Annotated[str, typer.Option("--data", "-d", help="glyphs, digits, a file, a folder, a glob, or a hub id.")],
+    split: Annotated[str | None, typer.Option(help="Split of the data.")] = None,
+    image: Annotated[str | None, typer.Option(help="Column of the pictures.")] = None,
+    text: Annotated[str | None, typer.Option(help="Column of the captions.")] = None,
+    group: Annotated[str | None, typer.Option(help="Column of the groups.")] = None,
+    label: Annotated[str | None, typer.Option(help="Column of the classes.")] = None,
+    template: Annotated[list[str] | None, typer.Option(help="Prompt with {} for the class; may be repeated.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Use only the first so many rows.")] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Pictures or texts encoded at a time.")] = 64,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder for result files and a report.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
+) -> None:
+    """Judge a model on held-out data and print the numbers with their 95% intervals."""
+    from evaluation import format_table
+    from mmcl.embedder import load
+    from mmcl.recipe import ColumnsConfig, SourceConfig
+    from mmcl.training.judge import build_tasks, judge
+    from mmcl.training.results import new_results_folder, write_results
+
+    folder = None if output is None else new_results_folder(output)
+    source = SourceConfig(path=data, split=split, limit=limit)
+    columns = ColumnsConfig(image=image, text=text, group=group, label=label)
+    tasks = build_tasks([_task_config(name, source, template) for name in task], columns)
+    results = judge(load(model, batch_size=batch_size), tasks)
+    if folder is not None:
+        write_results(folder, results, title=f"{model} on {data}")
+    if as_json:
+        typer.echo(json.dumps([json.loads(result.to_json()) for result in results], indent=2))
+        return
+    typer.echo(format_table(results))
+    if folder is not None:
+        typer.echo(f"\nreport   {folder / 'report.html'}")
+
+
+def _task_config(name: str, source: SourceConfig, templates: list[str] | None) -> AnyTask:
+    from mmcl.errors import UserError, did_you_mean
+    from mmcl.recipe import RetrievalConfig, ZeroShotClassificationConfig
+
+    if name == "retrieval":
+        return RetrievalConfig(data=source)
+    if name == "zeroshot_classification":
+        return ZeroShotClassificationConfig(data=source, **({"templates": tuple(templates)} if templates else {}))
+    known = ("retrieval", "zeroshot_classification")
+    raise UserError(f'--task: unknown task "{name}" (known: {", ".join(known)}).{did_you_mean(name, known)}')

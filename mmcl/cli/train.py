@@ -1,0 +1,139 @@
+"""``mmcl train``."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from mmcl.recipe import Recipe
+    from mmcl.training.plan import Plan
+    from mmcl.training.run import Run
+
+
+def train(
+    recipe: Annotated[
+        str, typer.Argument(help="A packaged recipe (mmcl recipes list), a .yaml file, or a run folder.")
+    ],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="For example lr=1e-4 data.train=x.csv.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Build everything, try one batch, write nothing.")] = False,
+    smoke: Annotated[
+        bool, typer.Option("--smoke", help="Shrink the recipe to a few offline CPU steps on glyphs.")
+    ] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with a run from its newest checkpoint, as if it never stopped.")
+    ] = False,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="The run's folder; by default the next free runs/NAME.")
+    ] = None,
+    num_processes: Annotated[
+        int, typer.Option("--num-processes", "-n", min=1, help="Processes on this machine, one per GPU.")
+    ] = 1,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the plan or the results as JSON.")] = False,
+) -> None:
+    """Train a model by a recipe, judge it, export it, and write a report.
+
+    Exit codes: 0 done, 1 failed, 2 a mistake in what was given, 130 stopped by Ctrl-C and 143 by SIGTERM, both after
+    saving: go on with --resume.
+    """
+    from mmcl.recipe_files import load_recipe
+
+    overrides = overrides or []
+    is_run = (Path(recipe) / "recipe.yaml").is_file()
+    if resume and is_run and output is None:
+        output = Path(recipe)
+    loaded = load_recipe(recipe, overrides)
+    if num_processes > 1 and "RANK" not in os.environ:
+        from mmcl.cli.launch import launch
+
+        raise typer.Exit(launch(sys.argv[1:], num_processes))
+    if smoke:
+        from mmcl.smoke import smoke_recipe
+
+        loaded = smoke_recipe(loaded)
+    if dry_run:
+        _dry_run(loaded, as_json)
+    else:
+        _run(loaded, resume, output, as_json)
+
+
+def _dry_run(recipe: Recipe, as_json: bool) -> None:
+    from pydantic import TypeAdapter
+
+    from mmcl.training.plan import Plan, plan_recipe
+
+    plan = plan_recipe(recipe)
+    if is_main_process():
+        typer.echo(TypeAdapter(Plan).dump_json(plan, indent=2).decode() if as_json else format_plan(plan))
+
+
+def _run(recipe: Recipe, resume: bool, output: Path | None, as_json: bool) -> None:
+    from rich.console import Console
+
+    from mmcl.cli.progress import TerminalObserver
+    from mmcl.training.run import run_recipe
+
+    # Progress goes to stderr, so that stdout holds the results and nothing else.
+    observer = TerminalObserver(Console(stderr=True), is_quiet=not is_main_process())
+    run = run_recipe(recipe, resume=resume, output=output, observer=observer)
+    if not is_main_process():
+        return
+    if as_json:
+        results = [json.loads(result.to_json()) for result in run.results]
+        typer.echo(json.dumps({"run": str(run.path), "results": results}, indent=2))
+    else:
+        typer.echo(format_run(run))
+
+
+def is_main_process() -> bool:
+    """True on the process that speaks for all."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def format_plan(plan: Plan) -> str:
+    """Say a plan in lines."""
+    rows = "a stream" if plan.num_rows is None else f"{plan.num_rows:,} rows in {plan.num_groups:,} groups"
+    epoch = "" if plan.steps_per_epoch is None else f", {plan.steps_per_epoch:,} per epoch"
+    per_process = plan.batch_size // plan.num_processes
+    shared = "" if plan.num_processes == 1 else f" = {plan.num_processes} x {per_process}"
+    hours, minutes = divmod(round(plan.num_steps * plan.seconds_per_step / 60), 60)
+    lines = [
+        f"model       {plan.num_parameters / 1e6:.1f} M parameters, {plan.num_trained / 1e6:.1f} M trained",
+        *(
+            f"            {group.name}: {group.num_parameters:,}, lr {group.lr:g}, weight decay {group.weight_decay:g}"
+            for group in plan.groups
+        ),
+        f"data        {rows}",
+        f"steps       {plan.num_steps:,}{epoch}",
+        f"batch       {plan.batch_size}{shared}, up to {plan.num_negatives:,} negatives per anchor",
+        f"first loss  {plan.first_loss:.3f} (chance {plan.chance:.3f})",
+        f"device      {plan.device}, {plan.precision}, {plan.peak_memory_gib:.2f} GiB at the most",
+        f"time        {plan.seconds_per_step:.2f} s for the first step; at that pace {hours} h {minutes} min in all",
+        *(f"judged by   {task}" for task in plan.tasks),
+        *(f"note: {line}" for line in plan.warnings),
+        "dry run: nothing was written",
+    ]
+    return "\n".join(lines)
+
+
+def format_run(run: Run) -> str:
+    """Say what a run reached, where it is, and what to do next."""
+    from evaluation import format_table
+
+    lines = [] if not run.results else [format_table(run.results), ""]
+    lines += [
+        f"model    {run.model}",
+        f"report   {run.report}",
+        "",
+        f"next     mmcl evaluate {run.path} --task retrieval --data DATA    judge it on data of your own",
+        "         mmcl train clip/finetune data=pairs.csv         fine-tune CLIP on your pairs",
+        f"         python -c \"import mmcl; print(mmcl.load({str(run.path)!r}).encode_texts(['a text']).shape)\"",
+    ]
+    return "\n".join(lines)

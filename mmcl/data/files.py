@@ -1,0 +1,151 @@
+"""What a path given as data is: which files, and how to read them."""
+
+from __future__ import annotations
+
+import glob
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from mmcl.errors import UserError, did_you_mean
+
+EMBEDDED = ("glyphs", "digits")
+
+_FORMAT_OF_SUFFIX = {
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".json": "jsonl",
+    ".parquet": "parquet",
+    ".tar": "webdataset",
+}
+_SAVED_MARKERS = ("state.json", "dataset_dict.json")
+_METADATA_NAMES = frozenset({"metadata.csv", "metadata.jsonl", "metadata.parquet"})
+_SPLIT_NAMES = frozenset({"train", "training", "validation", "valid", "val", "dev", "test", "testing"})
+_HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
+_NUM_LOOKED_AT = 2_000  # enough entries of a folder to see what it holds
+
+
+@dataclass(frozen=True)
+class Location:
+    """Where rows are.
+
+    Attributes:
+        format: one of `mmcl.recipe.SourceConfig.format`, never ``auto``, or the name of an embedded data set.
+        files: what to read, sorted; empty for embedded data sets and the Hub.
+        folder: the folder itself, when one was given.
+    """
+
+    format: str
+    files: tuple[Path, ...] = ()
+    folder: Path | None = None
+
+
+def locate(path: str, file_format: str, split: str | None, key: str) -> Location:
+    """Find out what ``path`` is.
+
+    Args:
+        path: an embedded data set, a file, a folder, a glob pattern, or a hub id.
+        file_format: ``auto``, or how to read it.
+        split: of a folder that has one folder for each split.
+        key: where the recipe says so, such as ``data.train``; errors begin with it.
+
+    Raises:
+        UserError: nothing is there, or what is there cannot be told.
+    """
+    if path in EMBEDDED and file_format == "auto":
+        return Location(path)
+    if file_format == "hub":
+        return Location("hub")
+    local = Path(path).expanduser()
+    if local.is_file():
+        return Location(_format_of([local], file_format, key), (local,))
+    if local.is_dir():
+        return _locate_folder(local, file_format, split, key)
+    if glob.has_magic(path):
+        matches = glob.glob(str(local), recursive=True)  # noqa: PTH207 - pathlib refuses absolute patterns
+        files = sorted(Path(match) for match in matches if Path(match).is_file())
+        if not files:
+            raise UserError(f"{key}.path: no file matches {path}")
+        return Location(_format_of(files, file_format, key), tuple(files))
+    if file_format == "auto" and _may_be_hub_id(path):
+        return Location("hub")
+    raise UserError(missing_path(path, key))
+
+
+def missing_path(path: str, key: str) -> str:
+    """Return the message for a path that does not exist, with the nearest name that does."""
+    local = Path(path).expanduser()
+    folder = local.parent
+    while not folder.is_dir():
+        local, folder = folder, folder.parent
+    names = [entry.name for entry in folder.iterdir()]
+    if folder == Path():
+        names += EMBEDDED
+    return f"{key}.path: there is no {path}.{did_you_mean(local.name, names)}"
+
+
+def _may_be_hub_id(path: str) -> bool:
+    return _HUB_ID.fullmatch(path) is not None and Path(path).suffix not in _FORMAT_OF_SUFFIX
+
+
+def _format_of(files: list[Path], file_format: str, key: str) -> str:
+    if file_format != "auto":
+        if file_format in ("imagefolder", "saved"):
+            raise UserError(f"{key}.format: {file_format} reads a folder, and {files[0]} is a file")
+        return file_format
+    formats = {_FORMAT_OF_SUFFIX.get(file.suffix.lower()) for file in files}
+    if len(formats) > 1:
+        raise UserError(f"{key}.path: it matches files of several kinds ({files[0].name}, ...); name one kind")
+    (found,) = formats
+    if found is None:
+        known = ", ".join(_FORMAT_OF_SUFFIX)
+        raise UserError(f"{key}.path: cannot tell how to read {files[0].name}; known are {known}, or set {key}.format")
+    return found
+
+
+def _locate_folder(folder: Path, file_format: str, split: str | None, key: str) -> Location:
+    if file_format == "saved" or (file_format == "auto" and any((folder / name).is_file() for name in _SAVED_MARKERS)):
+        return Location("saved", folder=folder)
+    found = _contents(folder) if file_format == "auto" else file_format
+    if found == "imagefolder":
+        return Location("imagefolder", folder=_split_folder(folder, split, key))
+    if found is None:
+        known = ", ".join(_FORMAT_OF_SUFFIX)
+        raise UserError(f"{key}.path: {folder} holds neither pictures nor data files ({known})")
+    suffixes = [suffix for suffix, name in _FORMAT_OF_SUFFIX.items() if name == found]
+    files = sorted(file for suffix in suffixes for file in folder.rglob(f"*{suffix}"))
+    if not files:
+        raise UserError(f"{key}.path: {folder} holds no {' or '.join(suffixes)} files, which {key}.format asks for")
+    return Location(found, tuple(files), folder)
+
+
+def _contents(folder: Path) -> str | None:
+    """Tell a folder by its files: pictures win over data files beside them, for example their metadata.csv."""
+    pictures = Image.registered_extensions()
+    found = None
+    for number, file in enumerate(folder.rglob("*")):
+        suffix = file.suffix.lower()
+        if suffix in pictures or file.name in _METADATA_NAMES:
+            return "imagefolder"
+        found = found or _FORMAT_OF_SUFFIX.get(suffix)
+        if found and number >= _NUM_LOOKED_AT:
+            break
+    return found
+
+
+def _split_folder(folder: Path, split: str | None, key: str) -> Path:
+    """Return the folder of a split where ``folder`` holds one folder for each, else ``folder``."""
+    names = sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    has_files = any(entry.is_file() and not entry.name.startswith(".") for entry in folder.iterdir())
+    if has_files or not names or not set(names) <= _SPLIT_NAMES:
+        if split is not None:
+            raise UserError(f"{key}.split: {folder} has no folders of splits, so split must be left out")
+        return folder
+    wanted = split or "train"
+    if wanted not in names:
+        raise UserError(f"{key}.split: no {wanted} in {folder} ({', '.join(names)}).{did_you_mean(wanted, names)}")
+    return folder / wanted

@@ -1,0 +1,278 @@
+"""Open rows, wherever they are, as a Hugging Face data set whose pictures are not decoded.
+
+Nothing is written beside the user's files: what `datasets` converts, it keeps in its own cache. Nothing is fetched
+unless the source is on the Hub.
+"""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import datasets
+
+from mmcl.data.csv_header import default_delimiter, read_columns
+from mmcl.data.files import Location, locate, missing_path
+from mmcl.errors import UserError
+from mmcl.recipe import SourceConfig
+
+AnyDataset: TypeAlias = Any
+"""`datasets.Dataset` or `datasets.IterableDataset`."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """An opened source.
+
+    Attributes:
+        dataset: the rows: indexed, or a stream when ``is_stream``. Image columns give ``{"bytes", "path"}``.
+        name: short, for messages and results: the file's name, the hub id, ...
+        split: what was read of it.
+        key: where the recipe names it, such as ``data.train``; errors begin with it.
+        image_root: folder that relative image paths start from; None where paths are not relative to a file.
+        columns: their names, in order.
+        delimiter: of a csv file.
+    """
+
+    dataset: AnyDataset
+    name: str
+    split: str
+    key: str
+    image_root: Path | None
+    columns: tuple[str, ...]
+    delimiter: str | None = None
+
+    @property
+    def is_stream(self) -> bool:
+        """Whether rows can only be read one after another."""
+        return isinstance(self.dataset, datasets.IterableDataset)
+
+    def resolve(self, path: str) -> str:
+        """Return an image path of a row as one that can be opened from anywhere."""
+        if self.image_root is None or "://" in path:
+            return path
+        return str(self.image_root / path)
+
+
+def open_source(config: SourceConfig, key: str = "data.train") -> Source:
+    """Open the rows of a source.
+
+    Csv columns are read as text, so that no number, date or code in them is changed; an empty field, and the words
+    that pandas takes for a missing value (``NA``, ``nan``, ``null`` ...), come out as None.
+
+    Args:
+        config: the source.
+        key: where the recipe names it; errors begin with it.
+
+    Raises:
+        UserError: nothing is there, it cannot be read, it holds no rows, or its delimiter does not fit.
+    """
+    location = locate(config.path, config.format, config.split, key)
+    delimiter = None
+    if location.format == "csv":
+        delimiter = config.delimiter or default_delimiter(location.files[0])
+    elif config.delimiter is not None:
+        raise UserError(f"{key}.delimiter: only csv files have one, and {config.path} is read as {location.format}")
+    with _quiet(), reading(key, config.path, location.format):
+        dataset = _OPENERS.get(location.format, _open_embedded)(_Request(config, location, delimiter, key))
+        dataset = _limited(_undecoded(dataset), config.limit)
+        columns = _column_names(dataset)
+    if not columns or (isinstance(dataset, datasets.Dataset) and len(dataset) == 0):
+        raise UserError(f"{key}.path: {config.path} holds no rows")
+    return Source(
+        dataset=dataset,
+        name=Path(config.path).name if location.files or location.folder else config.path,
+        split=config.split or "train",
+        key=key,
+        image_root=_image_root(config, location),
+        columns=columns,
+        delimiter=delimiter,
+    )
+
+
+@dataclass(frozen=True)
+class _Request:
+    """What one opener is asked for."""
+
+    config: SourceConfig
+    location: Location
+    delimiter: str | None
+    key: str
+
+
+def _open_embedded(asked: _Request) -> AnyDataset:
+    if asked.location.format == "glyphs":
+        from mmcl.data.glyphs import load_glyphs
+
+        rows = load_glyphs(asked.config.split or "train")
+    else:
+        from mmcl.data.digits import load_digits
+
+        rows = load_digits()
+    return rows.to_iterable_dataset() if asked.config.streaming else rows
+
+
+def _open_csv(asked: _Request) -> AnyDataset:
+    delimiter = asked.delimiter
+    assert delimiter is not None
+    _refuse_split(asked)
+    columns = read_columns(asked.location.files[0], delimiter, asked.key)
+    for file in asked.location.files[1:]:
+        if (others := read_columns(file, delimiter, asked.key)) != columns:
+            raise UserError(
+                f"{asked.key}.path: {file.name} has other columns ({', '.join(others)}) "
+                f"than {asked.location.files[0].name} ({', '.join(columns)})"
+            )
+    features = datasets.Features({name: datasets.Value("string") for name in columns})
+    return _load("csv", asked, sep=delimiter, features=features)
+
+
+def _open_files(asked: _Request) -> AnyDataset:
+    if all(file.stat().st_size == 0 for file in asked.location.files):
+        raise UserError(f"{asked.key}.path: {asked.config.path} is empty")
+    builder = {"jsonl": "json"}.get(asked.location.format, asked.location.format)
+    if asked.location.folder is None:
+        _refuse_split(asked)
+        return _load(builder, asked)
+    # A folder may hold several splits, told apart by the library's rules for file names.
+    return datasets.load_dataset(
+        builder,
+        data_dir=str(asked.location.folder),
+        split=asked.config.split or "train",
+        streaming=asked.config.streaming,
+    )
+
+
+def _open_imagefolder(asked: _Request) -> AnyDataset:
+    # Every file by pattern: left to itself, the builder takes a picture called "test_3.png" for a test split.
+    everything = str(Path(glob.escape(str(asked.location.folder))) / "**")
+    return datasets.load_dataset(
+        "imagefolder", data_files={"train": everything}, split="train", streaming=asked.config.streaming
+    )
+
+
+def _open_saved(asked: _Request) -> AnyDataset:
+    saved = datasets.load_from_disk(str(asked.location.folder))
+    if isinstance(saved, datasets.DatasetDict):
+        wanted = asked.config.split or "train"
+        if wanted not in saved:
+            raise UserError(f"{asked.key}.split: no {wanted} in {asked.config.path} ({', '.join(saved)})")
+        saved = saved[wanted]
+    else:
+        _refuse_split(asked)
+    return saved.to_iterable_dataset() if asked.config.streaming else saved
+
+
+def _open_hub(asked: _Request) -> AnyDataset:
+    return datasets.load_dataset(
+        asked.config.path,
+        asked.config.config,
+        split=asked.config.split or "train",
+        streaming=asked.config.streaming,
+    )
+
+
+_OPENERS: dict[str, Callable[[_Request], AnyDataset]] = {
+    "csv": _open_csv,
+    "jsonl": _open_files,
+    "parquet": _open_files,
+    "webdataset": _open_files,
+    "imagefolder": _open_imagefolder,
+    "saved": _open_saved,
+    "hub": _open_hub,
+}
+
+
+def _load(builder: str, asked: _Request, **options: Any) -> AnyDataset:
+    files = [glob.escape(str(file.resolve())) for file in asked.location.files]
+    return datasets.load_dataset(
+        builder, data_files={"train": files}, split="train", streaming=asked.config.streaming, **options
+    )
+
+
+def _refuse_split(asked: _Request) -> None:
+    if asked.config.split is not None:
+        raise UserError(f"{asked.key}.split: {asked.config.path} has no splits, so split must be left out")
+
+
+def _undecoded(dataset: AnyDataset) -> AnyDataset:
+    if isinstance(dataset, datasets.IterableDataset):
+        return dataset.decode(False)
+    for name, feature in dataset.features.items():
+        if isinstance(feature, datasets.Image) and feature.decode:
+            dataset = dataset.cast_column(name, datasets.Image(decode=False))
+    return dataset
+
+
+def _limited(dataset: AnyDataset, limit: int | None) -> AnyDataset:
+    if limit is None:
+        return dataset
+    if isinstance(dataset, datasets.IterableDataset):
+        return dataset.take(limit)
+    return dataset.select(range(min(limit, len(dataset))))
+
+
+def _column_names(dataset: AnyDataset) -> tuple[str, ...]:
+    """Return the columns; of a stream that does not say, those of its first row. Empty when there is no row."""
+    names = dataset.column_names
+    if names is None:
+        names = next(iter(dataset), {}).keys()
+    return tuple(names)
+
+
+def _image_root(config: SourceConfig, location: Location) -> Path | None:
+    if config.image_root is not None:
+        return Path(config.image_root).expanduser().resolve()
+    folders = {file.resolve().parent for file in location.files}
+    # Of files in several folders nobody can tell which one a row is from; their paths have to say it all.
+    return folders.pop() if location.format in ("csv", "jsonl", "parquet") and len(folders) == 1 else None
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the library's progress bars and its own words about errors off while a source is opened."""
+    had_bars, verbosity = not datasets.are_progress_bars_disabled(), datasets.utils.logging.get_verbosity()
+    datasets.disable_progress_bars()
+    datasets.utils.logging.set_verbosity(datasets.utils.logging.CRITICAL)
+    try:
+        yield
+    finally:
+        datasets.utils.logging.set_verbosity(verbosity)
+        if had_bars:
+            datasets.enable_progress_bars()
+
+
+@contextmanager
+def reading(key: str, path: str, file_format: str) -> Iterator[None]:
+    """Turn whatever a reader raises about the user's data into one message.
+
+    Raises:
+        UserError: for any exception of the block.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:  # the readers of a dozen formats, and the Hub's client, share no base class
+        if file_format == "hub":
+            hint = missing_path(path, key)
+            raise UserError(f"{hint} Nor can it be had from the Hub: {_one_line(error)}") from error
+        cause = _root_cause(error)
+        if "corresponds to no data" in cause:
+            raise UserError(f"{key}.path: {path} holds no rows") from error
+        hint = "; a field that holds the delimiter must stand in quotes" if "Expected" in cause else ""
+        raise UserError(f"{key}.path: cannot read {path} as {file_format}: {cause}{hint}") from error
+
+
+def _root_cause(error: BaseException) -> str:
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return _one_line(error)
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

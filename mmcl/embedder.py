@@ -1,0 +1,155 @@
+"""A model as the evaluation package sees it: pictures and texts in, unit vectors out."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from typing import Any, Literal, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from evaluation.embedder import Embeddings, Picture
+from mmcl.data.images import DEFAULT_MAX_PIXELS, decode_image
+from mmcl.model import TwoTower, build_model
+from mmcl.recipe import ModelConfig
+
+Precision = Literal["fp32", "bf16", "fp16"]
+Item = TypeVar("Item")
+
+
+class ModelEmbedder:
+    """Encodes with a `TwoTower`, batch by batch, on the device where it is.
+
+    The model is in evaluation mode while it encodes and in its former mode afterwards. An `evaluation.Embedder`.
+
+    Args:
+        model: the towers.
+        name: what to call it in tables.
+        batch_size: pictures or texts encoded at a time.
+        precision: of the towers; embeddings are float32 in any case.
+        max_pixels: larger pictures are refused from their header.
+        pretrained: tag or folder of its weights, for tables.
+    """
+
+    def __init__(
+        self,
+        model: TwoTower,
+        name: str,
+        *,
+        batch_size: int = 64,
+        precision: Precision = "fp32",
+        max_pixels: int = DEFAULT_MAX_PIXELS,
+        pretrained: str = "",
+    ) -> None:
+        self.model = model
+        self.name = name
+        self.batch_size = batch_size
+        self.precision = precision
+        self.max_pixels = max_pixels
+        self.pretrained = pretrained
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of weights, preprocessing, tokenizer and precision, taken when first asked for."""
+        digest = hashlib.sha256()
+        for name, tensor in sorted(self.model.state_dict().items()):
+            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+            digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+        # Shapes do not tell activations or poolings apart; the printed modules do, without their addresses.
+        architecture = re.sub(r" at 0x[0-9a-f]+", "", repr(self.model.towers))
+        digest.update(json.dumps([self.preprocessing, self.precision, architecture]).encode())
+        digest.update(self.model.tokenizer.fingerprint().encode())
+        return digest.hexdigest()
+
+    @property
+    def preprocessing(self) -> Mapping[str, Any]:
+        """What is done to a picture, as plain JSON values."""
+        return self.model.preprocessing.to_dict()
+
+    def encode_images(self, images: Sequence[Picture]) -> Embeddings:
+        """Return ``(N, D)`` float32 rows of unit norm, one per picture, in order.
+
+        Args:
+            images: PIL images of any mode, or paths.
+
+        Raises:
+            mmcl.data.images.UnreadableImage: a picture cannot be decoded.
+        """
+        return self._encode(images, range(len(images)), self._encode_pictures)
+
+    def encode_texts(self, texts: Sequence[str]) -> Embeddings:
+        """Return ``(N, D)`` float32 rows of unit norm, one per text, in order."""
+        # Texts of like length share a batch, so that little of it is padding.
+        order = sorted(range(len(texts)), key=lambda index: len(texts[index]))
+        return self._encode(texts, order, self._encode_strings)
+
+    def _encode(
+        self, items: Sequence[Item], order: Sequence[int], encode: Callable[[list[Item]], Tensor]
+    ) -> Embeddings:
+        rows = np.zeros((len(items), self.model.embedding_dim), dtype=np.float32)
+        with self._evaluating():
+            for start in range(0, len(order), self.batch_size):
+                chosen = list(order[start : start + self.batch_size])
+                rows[chosen] = encode([items[index] for index in chosen]).float().cpu().numpy()
+        return rows
+
+    def _encode_pictures(self, pictures: list[Picture]) -> Tensor:
+        resize = self.model.preprocessing.resize
+        pixels = torch.stack([resize(decode_image(picture, self.max_pixels)) for picture in pictures])
+        return self.model.encode_image(pixels.to(self._device)).embeddings
+
+    def _encode_strings(self, texts: list[str]) -> Tensor:
+        return self.model.encode_text(self.model.tokenizer(texts).to(self._device)).embeddings
+
+    @property
+    def _device(self) -> torch.device:
+        return self.model.pixel_mean.device
+
+    @contextmanager
+    def _evaluating(self) -> Iterator[None]:
+        modes = {module: module.training for module in self.model.modules()}
+        self.model.eval()
+        dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[self.precision]
+        try:
+            # Not inference_mode: a table that a tower caches in it could not take part in training afterwards.
+            with torch.no_grad(), torch.autocast(self._device.type, dtype, enabled=self.precision != "fp32"):
+                yield
+        finally:
+            # Module by module, because a trainer may keep a frozen part in evaluation mode.
+            for module, training in modes.items():
+                module.training = training
+
+
+def load(
+    name: str,
+    device: str | torch.device | None = None,
+    batch_size: int = 64,
+    precision: Precision = "fp32",
+) -> ModelEmbedder:
+    """Load a model to encode pictures and texts with.
+
+    Args:
+        name: a run folder, a model folder, a hub id, or open_clip's ``ARCH,TAG``.
+        device: where to run; by default a GPU when there is one.
+        batch_size: pictures or texts encoded at a time.
+        precision: of the towers.
+
+    Raises:
+        UserError: there is no such model, or it is no joint one.
+    """
+    model = build_model(ModelConfig(name=str(name)))
+    model.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    architecture, _, tag = str(name).partition(",")
+    return ModelEmbedder(
+        model,
+        architecture if tag else str(name),
+        batch_size=batch_size,
+        precision=precision,
+        pretrained=tag or str(name),
+    )

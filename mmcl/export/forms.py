@@ -1,0 +1,187 @@
+"""The forms a model can take on disk; each holds the weights once."""
+
+from __future__ import annotations
+
+import inspect
+from copy import deepcopy
+from pathlib import Path
+from typing import Any, Literal
+
+import transformers
+from safetensors.torch import save_file
+from torch import nn
+from transformers import PreTrainedConfig, VisionTextDualEncoderConfig
+from transformers.models.auto.processing_auto import PROCESSOR_MAPPING_NAMES
+
+from mmcl.errors import UserError
+from mmcl.export import sentence_transformers_files as st
+from mmcl.export.pretrained import on_cpu, save_pretrained, write_json
+from mmcl.model import TwoTower
+from mmcl.text.tokenizer import HuggingFaceTokenizer
+from mmcl.towers import saved
+from mmcl.towers.joint import JointTowers
+from mmcl.towers.open_clip import CONFIG_FILE, OpenClipTowers
+from mmcl.towers.pair import PairTowers
+from mmcl.towers.saved import Description
+
+Form = Literal["joint", "dual_encoder", "router", "open_clip"]
+NORMALIZE_FOLDER = "normalize"
+
+
+def form_of(model: TwoTower) -> Form:
+    """Return the form that most libraries open: a joint model, a dual encoder, a Router, or open_clip's."""
+    towers = model.towers
+    if isinstance(towers, JointTowers):
+        return "joint"
+    if isinstance(towers, OpenClipTowers):
+        return "open_clip"
+    if not isinstance(towers, PairTowers):
+        raise UserError(f"no form on disk for {type(towers).__name__}")
+    return "dual_encoder" if _is_dual_encoder(model, towers) else "router"
+
+
+def write_form(model: TwoTower, folder: Path, form: Form) -> Description:
+    """Write weights, configurations, preprocessing and tokenizer.
+
+    Args:
+        model: what to write; it may be on any device.
+        folder: exists and is empty.
+        form: from `form_of`.
+
+    Returns:
+        What else it takes to load exactly this model again.
+    """
+    towers = model.towers
+    if isinstance(towers, JointTowers):
+        _write_joint(model, towers, folder)
+        return Description("transformers", model.origin, model.preprocessing)
+    if isinstance(towers, OpenClipTowers):
+        _write_open_clip(model, towers, folder)
+        return Description("open_clip", model.origin, model.preprocessing)
+    assert isinstance(towers, PairTowers)
+    if form == "dual_encoder":
+        _write_dual_encoder(model, towers, folder)
+        return Description("transformers", model.origin, model.preprocessing)
+    _write_router(model, towers, folder)
+    return Description(
+        "router", model.origin, model.preprocessing, log_scale(model), logit_bias(model), _pair(model, towers)
+    )
+
+
+def log_scale(model: TwoTower) -> float:
+    """Return ln(1 / temperature)."""
+    return model.logit_scale.log_scale.item()
+
+
+def logit_bias(model: TwoTower) -> float | None:
+    """Return SigLIP's bias."""
+    return None if model.logit_bias is None else model.logit_bias.item()
+
+
+def _is_dual_encoder(model: TwoTower, towers: PairTowers) -> bool:
+    """True when both towers are pooled by themselves, to the width that VisionTextDualEncoderModel expects."""
+    if (towers.image_pooling, towers.text_pooling) != ("pooler", "pooler") or model.logit_bias is not None:
+        return False
+    widths = ((towers.image_model.config, towers.image_dim), (towers.text_model.config, towers.text_dim))
+    return all(getattr(config, "hidden_size", width) == width for config, width in widths)
+
+
+def _with_hidden_size(config: PreTrainedConfig, width: int) -> dict[str, Any]:
+    """Return a tower's configuration with the width that some (timm, ConvNeXt) do not call ``hidden_size``."""
+    return {**config.to_dict(), "hidden_size": width}
+
+
+def _write_joint(model: TwoTower, towers: JointTowers, folder: Path) -> None:
+    state = towers.state_dict_with(log_scale(model), logit_bias(model))
+    save_pretrained(towers.model.config, state, folder)
+    _write_whole(model, towers.model.config.model_type, folder)
+
+
+def _write_dual_encoder(model: TwoTower, towers: PairTowers, folder: Path) -> None:
+    config = VisionTextDualEncoderConfig(
+        vision_config=_with_hidden_size(towers.image_model.config, towers.image_dim),
+        text_config=_with_hidden_size(towers.text_model.config, towers.text_dim),
+        projection_dim=towers.embedding_dim,
+        logit_scale_init_value=log_scale(model),
+    )
+    parts: dict[str, nn.Module] = {
+        "vision_model": towers.image_model,
+        "text_model": towers.text_model,
+        "visual_projection": towers.image_projection,
+        "text_projection": towers.text_projection,
+    }
+    state = {f"{part}.{name}": tensor for part, child in parts.items() for name, tensor in child.state_dict().items()}
+    save_pretrained(config, {**state, "logit_scale": model.logit_scale.log_scale}, folder)
+    _write_whole(model, config.model_type, folder)
+
+
+def _write_whole(model: TwoTower, model_type: str, folder: Path) -> None:
+    """Write what goes with a model of both modalities: its processor, and sentence-transformers' files."""
+    assert isinstance(model.tokenizer, HuggingFaceTokenizer)
+    image_processor = model.preprocessing.to_processor()
+    model.tokenizer.save(folder)
+    image_processor.save_pretrained(folder)
+    processor_class = PROCESSOR_MAPPING_NAMES.get(model_type)
+    if processor_class is not None:
+        with model.tokenizer.as_saved() as backend:
+            processor = getattr(transformers, processor_class)(image_processor=image_processor, tokenizer=backend)
+            processor.save_pretrained(folder)
+    outputs = {
+        "image": ("get_image_features", "pooler_output"),
+        "text": ("get_text_features", "pooler_output"),
+    }
+    st.write_transformer(folder, outputs, is_pooled=True, tokenizer=model.tokenizer)
+    st.write_normalize(folder / NORMALIZE_FOLDER)
+    st.write_modules(folder, [("", st.TRANSFORMER), (NORMALIZE_FOLDER, st.NORMALIZE)])
+
+
+def _write_router(model: TwoTower, towers: PairTowers, folder: Path) -> None:
+    image_folder, text_folder = folder / saved.IMAGE_FOLDER, folder / saved.TEXT_FOLDER
+    routes = {}
+    for part, backbone, pooling, width, projection in (
+        (saved.IMAGE_FOLDER, towers.image_model, towers.image_pooling, towers.image_dim, towers.image_projection),
+        (saved.TEXT_FOLDER, towers.text_model, towers.text_pooling, towers.text_dim, towers.text_projection),
+    ):
+        modules = _write_tower(folder, part, backbone, pooling, width)
+        st.write_dense(folder / f"{part}_projection", projection.weight)
+        routes[part] = [*modules, (f"{part}_projection", st.DENSE), (NORMALIZE_FOLDER, st.NORMALIZE)]
+    model.preprocessing.to_processor().save_pretrained(image_folder)
+    model.tokenizer.save(text_folder)
+    st.write_normalize(folder / NORMALIZE_FOLDER)
+    st.write_router(folder, routes)
+    st.write_modules(folder, [("", st.ROUTER)])
+
+
+def _write_tower(folder: Path, part: str, backbone: Any, pooling: str, width: int) -> list[tuple[str, str]]:
+    """Write one tower and its pooling; return their modules."""
+    drops_pooler = hasattr(backbone, "pooler") and backbone.pooler is None
+    save_pretrained(backbone.config, backbone.state_dict(), folder / part, has_pooler=not drops_pooler)
+    takes_switch = "add_pooling_layer" in inspect.signature(type(backbone).__init__).parameters
+    st.write_transformer(
+        folder / part,
+        {part: ("forward", "pooler_output" if pooling.endswith("pooler") else "last_hidden_state")},
+        is_pooled=pooling == "pooler",
+        # Else sentence-transformers would make a pooler of random weights, and say so.
+        model_kwargs={"add_pooling_layer": False} if drops_pooler and takes_switch else None,
+    )
+    if pooling == "pooler":
+        return [(part, st.TRANSFORMER)]
+    st.write_pooling(folder / f"{part}_pooling", width, pooling)
+    return [(part, st.TRANSFORMER), (f"{part}_pooling", st.POOLING)]
+
+
+def _pair(model: TwoTower, towers: PairTowers) -> dict[str, Any]:
+    return {
+        saved.IMAGE_FOLDER: {"pooling": towers.image_pooling, "dim": towers.image_dim},
+        saved.TEXT_FOLDER: {"pooling": towers.text_pooling, "dim": towers.text_dim},
+        "embedding_dim": towers.embedding_dim,
+        "max_length": model.tokenizer.max_length,
+    }
+
+
+def _write_open_clip(model: TwoTower, towers: OpenClipTowers, folder: Path) -> None:
+    config = {"model_cfg": deepcopy(towers.model_config), "preprocess_cfg": model.preprocessing.to_open_clip()}
+    write_json(folder / CONFIG_FILE, config)
+    state = on_cpu(towers.state_dict_with(log_scale(model), logit_bias(model)))
+    save_file(state, folder / "open_clip_model.safetensors", metadata={"format": "pt"})
+    model.tokenizer.save(folder)

@@ -1,0 +1,111 @@
+"""The files from which sentence-transformers 6 builds a model of its stock modules; written without it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import transformers
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from mmcl.export.pretrained import on_cpu, write_json
+from mmcl.text.tokenizer import TextTokenizer
+from mmcl.towers.saved import PROJECTION_KEY
+
+TRANSFORMER = "sentence_transformers.base.modules.transformer.Transformer"
+POOLING = "sentence_transformers.sentence_transformer.modules.pooling.Pooling"
+DENSE = "sentence_transformers.base.modules.dense.Dense"
+NORMALIZE = "sentence_transformers.base.modules.normalize.Normalize"
+ROUTER = "sentence_transformers.base.modules.router.Router"
+
+# A map of one position, which a flattened pooler leaves, is its own mean.
+POOLING_NAMES = {"mean": "mean", "cls": "cls", "last": "lasttoken", "flattened_pooler": "mean"}
+"""What sentence-transformers calls our poolings of token features and feature maps."""
+
+
+def write_modules(folder: Path, modules: list[tuple[str, str]]) -> None:
+    """Write ``modules.json``, from (path, class) in order, and the settings of the whole model."""
+    entries = [
+        {"idx": index, "name": str(index), "path": path, "type": kind} for index, (path, kind) in enumerate(modules)
+    ]
+    write_json(folder / "modules.json", entries)
+    settings = {
+        "__version__": {"sentence_transformers": "6.0.0", "transformers": transformers.__version__},
+        "model_type": "SentenceTransformer",
+        "prompts": {},
+        "default_prompt_name": None,
+        "similarity_fn_name": "cosine",
+    }
+    write_json(folder / "config_sentence_transformers.json", settings)
+
+
+def write_transformer(
+    folder: Path,
+    outputs: dict[str, tuple[str, str]],
+    *,
+    is_pooled: bool,
+    tokenizer: TextTokenizer | None = None,
+    model_kwargs: dict[str, Any] | None = None,
+) -> None:
+    """Write how to call a transformers model.
+
+    Args:
+        folder: the model's own.
+        outputs: per modality (``image``, ``text``) the method and the field of its result.
+        is_pooled: the fields are one vector per row, not one per token.
+        tokenizer: of the text modality; one that pads to a fixed length makes sentence-transformers pad so too.
+        model_kwargs: passed to ``AutoModel.from_pretrained``.
+    """
+    settings: dict[str, Any] = {
+        "transformer_task": "feature-extraction",
+        "modality_config": {
+            modality: {"method": method, "method_output_name": field} for modality, (method, field) in outputs.items()
+        },
+        "module_output_name": "sentence_embedding" if is_pooled else "token_embeddings",
+    }
+    if model_kwargs:
+        settings["model_kwargs"] = model_kwargs
+    if tokenizer is not None and tokenizer.pads_to_max_length:
+        settings["processing_kwargs"] = {"text": {"padding": "max_length", "max_length": tokenizer.max_length}}
+    write_json(folder / "sentence_bert_config.json", settings)
+
+
+def write_pooling(folder: Path, width: int, pooling: str) -> None:
+    """Write a Pooling module."""
+    settings = {"embedding_dimension": width, "pooling_mode": POOLING_NAMES[pooling], "include_prompt": True}
+    write_json(folder / "config.json", settings)
+
+
+def write_dense(folder: Path, weight: Tensor) -> None:
+    """Write a Dense module without bias or activation, of ``weight`` ``(out, in)``."""
+    settings = {
+        "in_features": weight.shape[1],
+        "out_features": weight.shape[0],
+        "bias": False,
+        "activation_function": f"{nn.Identity.__module__}.{nn.Identity.__name__}",
+        "module_input_name": "sentence_embedding",
+        "module_output_name": "sentence_embedding",
+    }
+    write_json(folder / "config.json", settings)
+    save_file(on_cpu({PROJECTION_KEY: weight}), folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def write_normalize(folder: Path) -> None:
+    """Write a Normalize module."""
+    names = {"module_input_name": "sentence_embedding", "module_output_name": "sentence_embedding"}
+    write_json(folder / "config.json", names)
+
+
+def write_router(folder: Path, routes: dict[str, list[tuple[str, str]]]) -> None:
+    """Write a Router from modality to modules, each a (sub-folder, class); a sub-folder may serve several routes."""
+    settings = {
+        "types": {path: kind for modules in routes.values() for path, kind in modules},
+        "structure": {route: [path for path, _ in modules] for route, modules in routes.items()},
+        "parameters": {
+            "default_route": "text",
+            "allow_empty_key": True,
+            "route_mappings": {f"(None, {route!r})": route for route in routes},
+        },
+    }
+    write_json(folder / "router_config.json", settings)

@@ -1,0 +1,185 @@
+"""Opening an exported folder the way others would, and comparing what comes out."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import open_clip
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from safetensors.torch import load_file
+from torch import Tensor
+from torch.nn import functional as F
+from transformers import AutoImageProcessor, AutoModel, AutoProcessor, AutoTokenizer
+
+from mmcl.embedder import ModelEmbedder
+from mmcl.export.forms import Form
+from mmcl.model import TwoTower, build_model
+from mmcl.recipe import ModelConfig
+from mmcl.towers import saved
+from mmcl.towers.loading import quiet_transformers
+from mmcl.towers.pooling import pool_image, pool_text
+from mmcl.towers.saved import Description
+
+MIN_COSINE = 0.99999
+"""A form holds when no picture and no text comes out further away than this."""
+
+TEXTS = ["a", "a photo of a cat", "the quick brown fox jumps over the lazy dog, " * 40, "Ünïcödé 中文 🙂, 12.5%"]
+
+_NOT_INSTALLED = "not compared: sentence-transformers is not installed"
+
+Rows = NDArray[np.float32]
+Opener = Callable[[Path, TwoTower, list[Image.Image]], tuple[Tensor | Rows, Tensor | Rows]]
+
+
+@dataclass(frozen=True)
+class FormCheck:
+    """One way to open an exported folder.
+
+    Attributes:
+        name: ``mmcl``, ``transformers``, ``towers``, ``sentence_transformers`` or ``open_clip``.
+        cosine: the smallest over test pictures and texts against the model that was exported; None when not compared.
+        problem: why it was not compared, or what went wrong.
+    """
+
+    name: str
+    cosine: float | None
+    problem: str | None = None
+
+    @property
+    def holds(self) -> bool:
+        """True when it opened and gave the same embeddings."""
+        return self.cosine is not None and self.cosine >= MIN_COSINE
+
+    @property
+    def was_skipped(self) -> bool:
+        """True when what would open it is not installed."""
+        return self.problem == _NOT_INSTALLED
+
+
+def verify_export(folder: Path, model: TwoTower, form: Form) -> tuple[FormCheck, ...]:
+    """Open ``folder`` in every way that its form promises, and compare with ``model`` on pictures of odd sizes.
+
+    Args:
+        folder: what was exported.
+        model: what it was exported from; compared on the CPU in float32, whatever it runs on.
+        form: what was written.
+
+    Returns:
+        One check per way; nothing is raised for one that fails.
+    """
+    reference = model if model.pixel_mean.device.type == "cpu" else copy.deepcopy(model).cpu()
+    pictures = sample_pictures()
+    embedder = ModelEmbedder(reference, "reference")
+    images, texts = embedder.encode_images(pictures), embedder.encode_texts(TEXTS)
+    with quiet_transformers(), torch.no_grad(), torch.random.fork_rng(devices=[]):
+        return tuple(
+            _check(name, opener, folder, reference, pictures, (images, texts))
+            for name, opener in _OPENERS[form].items()
+        )
+
+
+def sample_pictures() -> list[Image.Image]:
+    """Return RGB pictures that are wide, tall, small and large, smooth and noisy; always the same."""
+    random = np.random.default_rng(0)
+    pictures = [Image.fromarray(random.integers(0, 256, (h, w, 3), dtype=np.uint8)) for h, w in ((37, 301), (23, 17))]
+    rows, columns = np.mgrid[0:411, 0:259]
+    smooth = np.stack([rows % 256, columns % 256, (rows * columns // 64) % 256], axis=-1).astype(np.uint8)
+    return [*pictures, Image.fromarray(smooth)]
+
+
+def _check(
+    name: str,
+    opener: Opener,
+    folder: Path,
+    model: TwoTower,
+    pictures: list[Image.Image],
+    expected: tuple[Rows, Rows],
+) -> FormCheck:
+    if name == "sentence_transformers" and find_spec("sentence_transformers") is None:
+        return FormCheck(name, None, _NOT_INSTALLED)
+    try:
+        found = opener(folder, model, pictures)
+    except Exception as error:
+        # Whatever another library stumbles over belongs in the card, and must not cost the trained model.
+        return FormCheck(name, None, f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")
+    cosines = [_cosines(rows, reference).min() for rows, reference in zip(found, expected, strict=True)]
+    return FormCheck(name, float(min(cosines)))
+
+
+def _cosines(rows: Tensor | Rows, reference: Rows) -> Rows:
+    found = torch.as_tensor(rows).double()
+    return F.cosine_similarity(found, torch.from_numpy(reference).double()).numpy()
+
+
+def _open_mmcl(folder: Path, model: TwoTower, pictures: list[Image.Image]) -> tuple[Rows, Rows]:
+    embedder = ModelEmbedder(build_model(ModelConfig(name=str(folder))), "copy")
+    return embedder.encode_images(pictures), embedder.encode_texts(TEXTS)
+
+
+def _open_transformers(folder: Path, model: TwoTower, pictures: list[Image.Image]) -> tuple[Tensor, Tensor]:
+    opened, processor = AutoModel.from_pretrained(folder).eval(), AutoProcessor.from_pretrained(folder)
+    pixels = processor(images=pictures, return_tensors="pt")
+    padding = "max_length" if model.tokenizer.pads_to_max_length else True
+    tokens = processor(text=TEXTS, padding=padding, truncation=True, return_tensors="pt")
+    images = opened.get_image_features(pixel_values=pixels["pixel_values"]).pooler_output
+    return images, opened.get_text_features(**tokens).pooler_output
+
+
+def _open_towers(folder: Path, model: TwoTower, pictures: list[Image.Image]) -> tuple[Tensor, Tensor]:
+    pair = Description.read(folder).pair
+    assert pair is not None
+    source = folder / saved.IMAGE_FOLDER
+    pixels = AutoImageProcessor.from_pretrained(source)(pictures, return_tensors="pt")
+    images = pool_image(AutoModel.from_pretrained(source).eval()(**pixels), pair[saved.IMAGE_FOLDER]["pooling"])
+    source = folder / saved.TEXT_FOLDER
+    tokens = AutoTokenizer.from_pretrained(source)(TEXTS, padding=True, truncation=True, return_tensors="pt")
+    output = AutoModel.from_pretrained(source).eval()(**tokens)
+    texts = pool_text(output, tokens["attention_mask"], pair[saved.TEXT_FOLDER]["pooling"])
+    return (
+        images @ load_file(folder / saved.IMAGE_PROJECTION_FOLDER / "model.safetensors")[saved.PROJECTION_KEY].T,
+        texts @ load_file(folder / saved.TEXT_PROJECTION_FOLDER / "model.safetensors")[saved.PROJECTION_KEY].T,
+    )
+
+
+def _open_sentence_transformers(folder: Path, model: TwoTower, pictures: list[Image.Image]) -> tuple[Rows, Rows]:
+    # Imported here: it is no dependency of this package.
+    from sentence_transformers import SentenceTransformer
+
+    opened: Any = SentenceTransformer(str(folder), device="cpu")
+    return opened.encode(pictures, show_progress_bar=False), opened.encode(TEXTS, show_progress_bar=False)
+
+
+def _open_open_clip(folder: Path, model: TwoTower, pictures: list[Image.Image]) -> tuple[Tensor, Tensor]:
+    name = f"local-dir:{folder}"
+    opened, preprocess = open_clip.create_model_from_pretrained(name)
+    opened.eval()
+    images = opened.encode_image(torch.stack([preprocess(picture) for picture in pictures]))
+    return images, opened.encode_text(open_clip.get_tokenizer(name)(TEXTS))
+
+
+_OPENERS: dict[Form, dict[str, Opener]] = {
+    "joint": {
+        "mmcl": _open_mmcl,
+        "transformers": _open_transformers,
+        "sentence_transformers": _open_sentence_transformers,
+    },
+    "dual_encoder": {
+        "mmcl": _open_mmcl,
+        "transformers": _open_transformers,
+        "sentence_transformers": _open_sentence_transformers,
+    },
+    "router": {
+        "mmcl": _open_mmcl,
+        "towers": _open_towers,
+        "sentence_transformers": _open_sentence_transformers,
+    },
+    "open_clip": {"mmcl": _open_mmcl, "open_clip": _open_open_clip},
+}

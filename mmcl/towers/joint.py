@@ -1,0 +1,201 @@
+"""A joint transformers model: CLIP, SigLIP, ChineseCLIP, AltCLIP, ALIGN, VisionTextDualEncoder and their like."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedConfig, PreTrainedModel
+from transformers.models.auto.modeling_auto import MODEL_MAPPING
+
+from mmcl.batch import TokenBatch
+from mmcl.errors import UserError
+from mmcl.recipe import ModelConfig
+from mmcl.text.tokenizer import (
+    HuggingFaceTokenizer,
+    attends_to_padding,
+    check_ids_fit,
+    load_tokenizer,
+    longest_text,
+    special_token_ids,
+)
+from mmcl.towers.loading import (
+    build_backbone,
+    config_from_dict,
+    default_preprocessing,
+    load_backbone,
+    load_config,
+    load_preprocessing,
+    num_positions,
+    refuse_missing,
+)
+from mmcl.towers.preprocessing import ImagePreprocessing
+from mmcl.towers.towers import LoadedTowers, Towers, freeze_unused, probe
+
+
+class JointTowers(Towers):
+    """A transformers model with ``get_image_features`` and ``get_text_features``.
+
+    Its temperature and bias are taken out of it: there is one of each, and `mmcl.model.TwoTower` has it.
+
+    Args:
+        model: the joint model.
+        masks_padding: tell it which tokens are padding.
+    """
+
+    def __init__(self, model: PreTrainedModel, masks_padding: bool = True) -> None:
+        super().__init__()
+        self.temperature = _Temperature(model)
+        self.model = model
+        self.masks_padding = masks_padding
+        self._image_tap = _InputTap(getattr(model, "visual_projection", None))
+        self._text_tap = _InputTap(getattr(model, "text_projection", None))
+
+    def encode_image(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        return self._image_tap.features_of(self.model.get_image_features(pixel_values=pixels).pooler_output)
+
+    def encode_text(self, tokens: TokenBatch) -> tuple[Tensor, Tensor]:
+        mask = tokens.attention_mask if self.masks_padding else None
+        output = self.model.get_text_features(input_ids=tokens.input_ids, attention_mask=mask)
+        return self._text_tap.features_of(output.pooler_output)
+
+    def state_dict_with(self, log_scale: float, logit_bias: float | None) -> dict[str, Tensor]:
+        """Return the joint model's whole state, temperature and bias put back in their places."""
+        return {**self.model.state_dict(), **self.temperature.state(log_scale, logit_bias)}
+
+
+class _Temperature:
+    """The temperature and bias of a joint model, taken out of it.
+
+    Attributes:
+        log_scale: ln(1 / temperature).
+        logit_bias: SigLIP's bias; None where there is none.
+    """
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        self.logit_bias: float | None = None
+        # ALIGN divides by a temperature where the others multiply by the exponential of a logarithm.
+        self._name = "temperature" if hasattr(model, "temperature") else "logit_scale"
+        value = getattr(model, self._name)
+        self._shape = value.shape
+        self.log_scale = -math.log(value.item()) if self._name == "temperature" else value.item()
+        delattr(model, self._name)
+        if isinstance(getattr(model, "logit_bias", None), Tensor):
+            self.logit_bias = model.logit_bias.item()
+            del model.logit_bias
+
+    def state(self, log_scale: float, logit_bias: float | None) -> dict[str, Tensor]:
+        """Return the entries that the joint model's state had."""
+        value = math.exp(-log_scale) if self._name == "temperature" else log_scale
+        state = {self._name: torch.full(self._shape, value)}
+        if logit_bias is not None:
+            state["logit_bias"] = torch.full(self._shape, logit_bias)
+        return state
+
+
+class _InputTap:
+    """Remembers what last went into a projection.
+
+    Every family finds its features in its own way; their projections are the one place that is alike.
+    """
+
+    def __init__(self, projection: nn.Module | None) -> None:
+        self._features: Tensor | None = None
+        if projection is not None:
+            projection.register_forward_pre_hook(self._remember)
+
+    def _remember(self, _: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        self._features = inputs[0]
+
+    def features_of(self, projected: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the features behind ``projected``: itself, where the model projects nothing; and ``projected``."""
+        # Let go of it, or a whole graph would be kept alive until the next batch.
+        features, self._features = self._features, None
+        return (projected if features is None else features), projected
+
+
+def build_joint(config: ModelConfig) -> LoadedTowers:
+    """Return the joint transformers model that ``config.name`` or ``config.config`` describes.
+
+    Raises:
+        UserError: it is none, cannot be had, or does not fit its tokenizer or preprocessing.
+    """
+    if config.config is not None:
+        assert config.tokenizer is not None
+        backend = load_tokenizer(config.tokenizer)
+        fields = {**config.config, "text_config": _fitted(config.config.get("text_config", {}), backend)}
+        hf_config, label = config_from_dict(fields), f"a fresh {config.config['model_type']}"
+        preprocessing = default_preprocessing(getattr(hf_config, "vision_config", None))
+    else:
+        assert config.name is not None
+        hf_config, label = load_config(config.name), config.name
+        _check_joint(hf_config, label)
+        backend = load_tokenizer(config.tokenizer or config.name)
+        preprocessing = load_preprocessing(config.name, getattr(hf_config, "vision_config", None))
+    _check_joint(hf_config, label)
+    model, pretrained = _joint_model(config, hf_config)
+    return assemble_joint(model, backend, preprocessing, label, pretrained)
+
+
+def assemble_joint(
+    model: PreTrainedModel, backend: Any, preprocessing: ImagePreprocessing, label: str, pretrained: bool
+) -> LoadedTowers:
+    """Return a joint model's towers, checked against its tokenizer and preprocessing.
+
+    Args:
+        model: the joint model; its temperature is taken out of it.
+        backend: its transformers tokenizer.
+        preprocessing: what pictures go through.
+        label: what to call it in messages.
+        pretrained: its temperature and bias are trained ones.
+
+    Raises:
+        UserError: they do not fit.
+    """
+    text_model = getattr(model, "text_model", model)
+    check_ids_fit(backend, text_model.get_input_embeddings().num_embeddings, label)
+    max_length = longest_text(backend, num_positions(text_model), None, label)
+    tokenizer = HuggingFaceTokenizer(backend, max_length, attends_to_padding(model.config.model_type))
+    towers = JointTowers(model, tokenizer.masks_padding)
+    try:
+        image, text = probe(towers, preprocessing.size, tokenizer)
+    except (ValueError, TypeError, RuntimeError, AttributeError) as error:
+        reason = str(error).strip().split("\n")[0]
+        raise UserError(
+            f"{label} does not encode texts and pictures of {preprocessing.size} pixels a side: {reason}"
+        ) from error
+    towers.image_dim, towers.text_dim, towers.embedding_dim = image[0].shape[1], text[0].shape[1], image[1].shape[1]
+    freeze_unused(towers, image, text)
+    temperature = towers.temperature
+    if pretrained:
+        log_scale, bias = temperature.log_scale, temperature.logit_bias
+        return LoadedTowers(towers, preprocessing, tokenizer, log_scale, bias, label)
+    if temperature.logit_bias is None:
+        return LoadedTowers(towers, preprocessing, tokenizer, None, None, label)
+    # The paper's start (arXiv:2303.15343), which transformers' fresh model does not have.
+    return LoadedTowers(towers, preprocessing, tokenizer, math.log(10.0), -10.0, label)
+
+
+def _check_joint(hf_config: PreTrainedConfig, label: str) -> None:
+    model_class = MODEL_MAPPING.get(type(hf_config), None)
+    if not (hasattr(model_class, "get_image_features") and hasattr(model_class, "get_text_features")):
+        raise UserError(
+            f"{label} is a {hf_config.model_type}, which does not encode both pictures and texts; give a joint model,"
+            " or a pair: model: {image: ..., text: ...}"
+        )
+
+
+def _joint_model(config: ModelConfig, hf_config: PreTrainedConfig) -> tuple[PreTrainedModel, bool]:
+    if config.name is None or not config.pretrained:
+        return build_backbone(hf_config), False
+    model, missing = load_backbone(config.name, hf_config)
+    refuse_missing(missing, config.name)
+    return model, True
+
+
+def _fitted(text_config: dict[str, Any], backend: Any) -> dict[str, Any]:
+    """Return a text configuration with the tokenizer's vocabulary."""
+    num_ids = max(backend.get_vocab().values()) + 1
+    return {**text_config, "vocab_size": num_ids, **special_token_ids(backend)}

@@ -1,0 +1,172 @@
+"""open_clip's models: ``ARCH,TAG``, ``ARCH`` alone for random weights, ``local-dir:`` and ``hf-hub:``."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import open_clip
+import torch
+from open_clip.hf_model import HFTextEncoder
+from torch import Tensor, nn
+
+from mmcl.batch import TokenBatch
+from mmcl.errors import UserError, did_you_mean
+from mmcl.text.tokenizer import OpenClipTokenizer
+from mmcl.towers.preprocessing import ImagePreprocessing
+from mmcl.towers.towers import LoadedTowers, Towers, freeze_unused, probe
+
+CONFIG_FILE = "open_clip_config.json"
+_SCHEMES = ("local-dir:", "hf-hub:")
+
+
+class OpenClipTowers(Towers):
+    """An open_clip model. Its towers project by themselves, so features are the embeddings before normalisation.
+
+    Its temperature and bias are taken out of it: there is one of each, and `mmcl.model.TwoTower` has it.
+
+    Args:
+        model: from ``open_clip.create_model``.
+        model_config: its ``model_cfg``, from which open_clip builds it again.
+    """
+
+    def __init__(self, model: Any, model_config: dict[str, Any]) -> None:
+        super().__init__()
+        self.model: Any = model
+        self.model_config = model_config
+        self.log_scale = model.logit_scale.item()
+        self._scale_shape: torch.Size = model.logit_scale.shape
+        self.logit_bias: float | None = None
+        del model.logit_scale
+        if isinstance(model.logit_bias, Tensor):
+            self.logit_bias = model.logit_bias.item()
+            del model.logit_bias
+        self._reads_end_token = (
+            type(model) is open_clip.CLIP and model.attn_mask is not None and model.text_pool_type in ("argmax", "eos")
+        )
+
+    @property
+    def takes_short_texts(self) -> bool:
+        """True when a batch may be narrower than the context without changing any embedding."""
+        return self._reads_end_token or isinstance(getattr(self.model, "text", None), HFTextEncoder)
+
+    def encode_image(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        projected = self.model.encode_image(pixels)
+        return projected, projected
+
+    def encode_text(self, tokens: TokenBatch) -> tuple[Tensor, Tensor]:
+        ids = tokens.input_ids
+        projected = self._encode_short(ids) if self._reads_end_token else self.model.encode_text(ids)
+        return projected, projected
+
+    def _encode_short(self, ids: Tensor) -> Tensor:
+        """open_clip's ``CLIP.encode_text`` without its assumption that every text is padded to the whole context."""
+        model, length = self.model, ids.shape[1]
+        states = model.token_embedding(ids) + model.positional_embedding[:length]
+        states = model.ln_final(model.transformer(states, attn_mask=model.attn_mask[:length, :length]))
+        end = ids.argmax(dim=1) if model.text_pool_type == "argmax" else (ids == model.text_eos_id).int().argmax(dim=1)
+        pooled = states[torch.arange(len(ids), device=ids.device), end]
+        if isinstance(model.text_projection, nn.Linear):
+            return model.text_projection(pooled)
+        return pooled if model.text_projection is None else pooled @ model.text_projection
+
+    def state_dict_with(self, log_scale: float, logit_bias: float | None) -> dict[str, Tensor]:
+        """Return open_clip's whole state, temperature and bias put back in their places."""
+        state = {**self.model.state_dict(), "logit_scale": torch.full(self._scale_shape, log_scale)}
+        if logit_bias is not None:
+            state["logit_bias"] = torch.full(self._scale_shape, logit_bias)
+        return state
+
+
+def is_open_clip_name(name: str) -> bool:
+    """True for ``ARCH,TAG``, an architecture of open_clip, a ``local-dir:`` or ``hf-hub:`` name, or a folder that
+    open_clip alone reads."""
+    if name.startswith(_SCHEMES) or _is_open_clip_folder(name):
+        return True
+    return not Path(name).is_dir() and ("," in name or name in open_clip.list_models())
+
+
+def _is_open_clip_folder(name: str) -> bool:
+    # Some folders hold a transformers model beside it, which trains as well and opens in more places.
+    return (Path(name) / CONFIG_FILE).is_file() and not (Path(name) / "config.json").is_file()
+
+
+def build_open_clip(name: str, pretrained: bool) -> LoadedTowers:
+    """Return an open_clip model.
+
+    Args:
+        name: one that `is_open_clip_name`.
+        pretrained: load its weights; else draw them from torch's generator.
+
+    Raises:
+        UserError: an unknown architecture or tag, or weights that cannot be had.
+    """
+    source, tag = _parse(name, pretrained)
+    try:
+        with _quiet_open_clip():
+            config = open_clip.get_model_config(source)
+            # OpenAI's weights were trained with an activation that the architecture's plain name does not have.
+            quick_gelu = bool(open_clip.get_pretrained_cfg(source, tag).get("quick_gelu")) if tag else False
+            if quick_gelu:
+                config["quick_gelu"] = True
+            model = open_clip.create_model(
+                source,
+                tag,
+                load_weights=pretrained,
+                pretrained_text=pretrained,
+                force_quick_gelu=quick_gelu,
+            )
+            backend = open_clip.get_tokenizer(source)
+    except (OSError, RuntimeError, ValueError, KeyError, json.JSONDecodeError) as error:
+        reason = str(error).strip().split("\n")[0]
+        raise UserError(f"cannot load the open_clip model {name}: {reason}") from error
+    preprocessing = ImagePreprocessing.from_open_clip(model.visual.preprocess_cfg, name)
+    towers = OpenClipTowers(model, config)
+    hf_tokenizer = getattr(backend, "tokenizer", None)
+    pad_id = 0 if hf_tokenizer is None else hf_tokenizer.pad_token_id
+    # Some tokenizers put a token behind the padding, which then is no padding to cut.
+    plain = getattr(backend, "tokenizer_mode", "") == ""
+    tokenizer = OpenClipTokenizer(backend, pad_id, pads_to_max_length=not (plain and towers.takes_short_texts))
+    image, text = probe(towers, preprocessing.size, tokenizer)
+    towers.image_dim = towers.text_dim = towers.embedding_dim = image[1].shape[1]
+    freeze_unused(towers, image, text)
+    return LoadedTowers(towers, preprocessing, tokenizer, towers.log_scale, towers.logit_bias, name)
+
+
+def _parse(name: str, pretrained: bool) -> tuple[str, str | None]:
+    """Return what open_clip calls the model, and the tag of its weights."""
+    if name.startswith(_SCHEMES):
+        return name, None
+    if _is_open_clip_folder(name):
+        return f"local-dir:{name}", None
+    architecture, _, tag = name.partition(",")
+    architecture, tag = architecture.strip(), tag.strip()
+    known = open_clip.list_models()
+    if architecture not in known:
+        raise UserError(f'open_clip has no architecture "{architecture}".{did_you_mean(architecture, known)}')
+    if not pretrained:
+        return architecture, None
+    tags = open_clip.list_pretrained_tags_by_model(architecture)
+    if tag not in tags and not Path(tag).is_file():
+        raise UserError(
+            f'{architecture} has no weights "{tag}" in open_clip; allowed are {", ".join(tags) or "none"}, a file, or'
+            f" pretrained: false.{did_you_mean(tag, tags)}"
+        )
+    return architecture, tag
+
+
+@contextmanager
+def _quiet_open_clip() -> Iterator[None]:
+    """Hold back what open_clip logs, and keep it from configuring the root logger as it does so."""
+    root, handler, level = logging.getLogger(), logging.NullHandler(), logging.root.manager.disable
+    root.addHandler(handler)
+    logging.disable(logging.ERROR)
+    try:
+        yield
+    finally:
+        logging.disable(level)
+        root.removeHandler(handler)

@@ -1,0 +1,55 @@
+"""What an embedder gives is checked before it is judged."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from evaluation import EvaluationError
+from evaluation.tasks.task import embed_images, embed_texts, identify
+from tests.evaluation.fakes import ColourEmbedder, picture
+
+
+class Gives(ColourEmbedder):
+    """Gives what it is told to."""
+
+    def __init__(self, rows: np.ndarray) -> None:
+        super().__init__()
+        self.rows = rows
+
+    def encode_images(self, images: object) -> np.ndarray:
+        return self.rows
+
+    encode_texts = encode_images
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (np.ones((1, 2), np.float32), r"one float row for each of 2 texts, got float32 of shape \(1, 2\)"),
+        (np.ones(2, np.float32), r"got float32 of shape \(2,\)"),
+        (np.ones((2, 1), np.int64), "got int64"),
+        (np.array([[1, 0], [3, 4]], np.float32), "1 of 2 are not, first: texts 1 has norm 5"),
+        (np.array([[np.nan, 0], [1, 0]], np.float32), "first: texts 0 has norm nan"),
+        (np.zeros((2, 2), np.float32), "2 of 2 are not"),
+    ],
+)
+def test_rows_that_are_not_unit_vectors_are_refused(rows: np.ndarray, message: str) -> None:
+    with pytest.raises(EvaluationError, match=message):
+        embed_texts(Gives(rows), ["a", "b"])
+
+
+def test_half_precision_rounding_is_no_error() -> None:
+    rows = np.full((1, 3), 0.5775, dtype=np.float16)
+    assert embed_images(Gives(rows), [picture("red")]) is rows
+
+
+def test_identity_holds_what_the_embedder_tells() -> None:
+    plain = identify(ColourEmbedder())
+    assert (plain["model"], plain["fingerprint"], plain["pretrained"]) == ("colours", "c0ffee", "")
+    assert plain["preprocessing"] is None
+    assert "numpy" in plain["versions"]
+    described = ColourEmbedder()
+    described.pretrained, described.preprocessing = "tag", {"size": 8}
+    assert identify(described)["pretrained"] == "tag"
+    assert identify(described)["preprocessing"] == {"size": 8}

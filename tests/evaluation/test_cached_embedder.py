@@ -1,0 +1,39 @@
+"""Sequences are encoded once."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from evaluation import CachedEmbedder, Described, Embedder
+from tests.evaluation.fakes import ColourEmbedder, LazyPictures
+
+
+def test_each_sequence_is_encoded_once() -> None:
+    inner = ColourEmbedder()
+    cached = CachedEmbedder(inner)
+    pictures, others = LazyPictures(["red", "blue"]), LazyPictures(["blue", "red"])
+    first = cached.encode_images(pictures)
+    assert cached.encode_images(pictures) is first
+    np.testing.assert_array_equal(cached.encode_images(others), first[::-1])
+    assert inner.num_images == 4
+    texts = ["red"]
+    assert cached.encode_texts(texts) is cached.encode_texts(texts)
+    assert inner.num_texts == 1
+
+
+def test_a_sequence_that_is_gone_does_not_lend_its_id() -> None:
+    cached = CachedEmbedder(ColourEmbedder())
+    for colour in ("red", "blue", "green"):  # each list dies before the next is made
+        row = cached.encode_texts([colour])[0]
+        np.testing.assert_array_equal(row, ColourEmbedder().encode_texts([colour])[0])
+
+
+def test_it_is_an_embedder_and_says_what_the_inner_one_says() -> None:
+    inner = ColourEmbedder()
+    plain = CachedEmbedder(inner)
+    assert isinstance(plain, Embedder)
+    assert (plain.name, plain.fingerprint, plain.pretrained, plain.preprocessing) == ("colours", "c0ffee", "", {})
+    inner.pretrained, inner.preprocessing = "laion", {"size": 8}
+    described = CachedEmbedder(inner)
+    assert isinstance(described, Described)
+    assert (described.pretrained, described.preprocessing) == ("laion", {"size": 8})

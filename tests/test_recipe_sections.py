@@ -1,0 +1,63 @@
+"""What a recipe's mappings are."""
+
+from __future__ import annotations
+
+import pytest
+
+from mmcl.recipe import Recipe, RetrievalConfig, SourceConfig, TextTowerConfig, ZeroShotClassificationConfig
+from mmcl.recipe_sections import expand, paths_of_fields, sections_at
+from mmcl.recipe_yaml import Origin, at_origin, read_yaml
+
+SHORT = {
+    "model": {"image": "a/vit", "text": {"name": "b/bert"}, "embedding_dim": 64},
+    "data": {"train": "x.csv", "validation": "y.csv"},
+    "objectives": ["clip", {"clip": 0.5}, {"clip": {"weight": 2}}, {"type": "clip", "weight": 3}],
+    "evaluate": ["retrieval", {"task": "zeroshot_classification", "data": "digits"}],
+}
+
+
+@pytest.mark.parametrize(
+    "short", [SHORT, {"data": "x.csv", "model": "a/clip"}, {"data": {"train": "x", "validation": "2%"}}]
+)
+def test_expanding_changes_the_form_and_not_the_meaning(short):
+    long = expand(at_origin({"data": "x", **short}, Origin("f"))).plain()
+    assert Recipe.model_validate(long) == Recipe.model_validate({"data": "x", **short})
+
+
+def test_expanded_values_are_whole():
+    long = expand(at_origin(SHORT, Origin("f"))).plain()
+    assert long["data"] == {"train": {"path": "x.csv"}, "validation": {"path": "y.csv"}}
+    assert long["model"]["image"] == {"name": "a/vit"}
+    assert long["objectives"] == [{"type": "clip"}, *({"type": "clip", "weight": weight} for weight in (0.5, 2, 3))]
+    assert long["evaluate"] == [
+        {"task": "retrieval"},
+        {"task": "zeroshot_classification", "data": {"path": "digits"}},
+    ]
+    assert expand(at_origin({"data": "x"}, Origin("f"))).plain() == {"data": {"train": {"path": "x"}}}
+
+
+def test_expanding_keeps_lines():
+    root, _ = read_yaml("objectives:\n- clip:\n    weight: 2\ndata: x.csv\n", "f.yaml")
+    root = expand(root)
+    assert root.nearest(("objectives", 0, "weight")).origin.line == 3
+    assert root.nearest(("data", "train", "path")).origin.line == 4
+
+
+def test_free_mappings_and_nonsense_are_left_alone():
+    odd = {"model": {"config": {"name": "x", "train": "y"}}, "data": [1], "lr": {"a": 1}, "objectives": "clip"}
+    assert expand(at_origin(odd, Origin("f"))).plain() == odd
+
+
+def test_sections_at_a_path_follow_the_tags():
+    root = expand(at_origin({"evaluate": ["zeroshot_classification", {"data": "x"}]}, Origin("f")))
+    assert sections_at(("evaluate", 0), root) == (ZeroShotClassificationConfig,)
+    assert sections_at(("evaluate", 1), root) == (RetrievalConfig, ZeroShotClassificationConfig)
+    assert sections_at(("evaluate", 1, "data"), root)[0] is SourceConfig
+    assert sections_at(("model", "text"), root) == (TextTowerConfig,)
+    assert sections_at(("model", "config"), root) == sections_at(("nothing", "at", "all"), root) == ()
+
+
+def test_paths_of_fields_stop_at_lists():
+    paths = set(paths_of_fields())
+    assert {("lr",), ("data", "columns", "text"), ("model", "image", "image_size")} <= paths
+    assert not any(path[:1] == ("evaluate",) and len(path) > 1 for path in paths)

@@ -1,0 +1,58 @@
+"""Configurations of tiny towers, by transformers' names; every picture is 32 pixels, every text 12 tokens at most."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mmcl.recipe import ModelConfig
+
+SIZES: dict[str, Any] = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+PATCHES: dict[str, Any] = {**SIZES, "image_size": 32, "patch_size": 8}
+POSITIONS: dict[str, Any] = {**SIZES, "max_position_embeddings": 12}
+
+VIT = {"model_type": "vit", **PATCHES}
+CLIP_VISION = {"model_type": "clip_vision_model", **PATCHES}
+CONVNEXT = {"model_type": "convnext", "hidden_sizes": [8, 8, 8, 16], "depths": [1, 1, 1, 1]}
+RESNET = {"model_type": "resnet", "hidden_sizes": [8, 8, 8, 16], "depths": [1, 1, 1, 1], "embedding_size": 8}
+TIMM_RESNET = {
+    "model_type": "timm_wrapper",
+    "architecture": "resnet18",
+    "model_args": {"channels": [8, 8, 16, 24]},
+}
+BERT = {"model_type": "bert", **POSITIONS}
+ROBERTA = {"model_type": "roberta", **POSITIONS}
+CLIP_TEXT = {"model_type": "clip_text_model", **POSITIONS}
+GPT2 = {"model_type": "gpt2", "n_embd": 16, "n_layer": 1, "n_head": 2, "n_positions": 12}
+
+OPEN_CLIP = {
+    "embed_dim": 8,
+    "vision_cfg": {"image_size": 32, "layers": 1, "width": 16, "patch_size": 8, "head_width": 8},
+    "text_cfg": {"context_length": 16, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1},
+}
+
+
+def pair(
+    image: dict[str, Any],
+    text: dict[str, Any],
+    tokenizer: str,
+    image_fields: dict[str, Any] | None = None,
+    text_fields: dict[str, Any] | None = None,
+    **fields: Any,
+) -> ModelConfig:
+    """Two fresh towers."""
+    return ModelConfig.model_validate(
+        {
+            "image": {"config": image, "image_size": 32, **(image_fields or {})},
+            "text": {"config": text, "tokenizer": tokenizer, **(text_fields or {})},
+            "embedding_dim": 8,
+            **fields,
+        }
+    )
+
+
+def joint(model_type: str, tokenizer: str, **fields: Any) -> ModelConfig:
+    """A fresh joint model: clip, siglip, chinese_clip or altclip."""
+    text = {**POSITIONS, **({"project_dim": 16} if model_type == "altclip" else {})}
+    width = {} if model_type == "siglip" else {"projection_dim": 8}
+    config = {"model_type": model_type, "vision_config": PATCHES, "text_config": text, **width}
+    return ModelConfig.model_validate({"config": config, "tokenizer": tokenizer, **fields})
