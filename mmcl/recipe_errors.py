@@ -23,7 +23,7 @@ from mmcl.recipe_sections import (
     sections_in,
     tag_of,
 )
-from mmcl.recipe_yaml import Node, Path, Problem, dotted
+from mmcl.recipe_yaml import KeyPath, Node, Problem, dotted
 
 _NUM_KEYS_SHOWN = 12
 _NUM_CHARACTERS_SHOWN = 60
@@ -54,7 +54,7 @@ def problems_in(error: ValidationError, root: Node) -> list[Problem]:
     is left out.
     """
     found = [(_path_in(details, root), details) for details in error.errors(include_url=False)]
-    explained: list[tuple[Path, str]] = []
+    explained: list[tuple[KeyPath, str]] = []
     for path, details in found:
         others = [(other, kind["type"]) for other, kind in found if kind is not details]
         if not _is_echo(path, details["type"], others):
@@ -62,10 +62,10 @@ def problems_in(error: ValidationError, root: Node) -> list[Problem]:
     return _joined(explained, root)
 
 
-def _path_in(details: ErrorDetails, root: Node) -> Path:
+def _path_in(details: ErrorDetails, root: Node) -> KeyPath:
     """Return where the recipe has the mistake: pydantic's location without the names of a union's branches."""
     location = details["loc"]
-    path: Path = ()
+    path: KeyPath = ()
     for position, key in enumerate(location):
         node = root.nearest(path)
         is_missing_key = details["type"] == "missing" and isinstance(key, str) and position == len(location) - 1
@@ -74,7 +74,7 @@ def _path_in(details: ErrorDetails, root: Node) -> Path:
     return path
 
 
-def _is_echo(path: Path, kind: str, others: Sequence[tuple[Path, str]]) -> bool:
+def _is_echo(path: KeyPath, kind: str, others: Sequence[tuple[KeyPath, str]]) -> bool:
     """True for an error that only follows from another one at the same place or below it."""
     is_wrong_kind = bool(_WRONG_KIND.match(kind))
     if is_wrong_kind and any(other == path and not _WRONG_KIND.match(other_kind) for other, other_kind in others):
@@ -84,9 +84,9 @@ def _is_echo(path: Path, kind: str, others: Sequence[tuple[Path, str]]) -> bool:
     )
 
 
-def _joined(explained: Sequence[tuple[Path, str]], root: Node) -> list[Problem]:
+def _joined(explained: Sequence[tuple[KeyPath, str]], root: Node) -> list[Problem]:
     """Join ``must be a mapping, got 1`` and ``must be a number, got 1``, said of one value by two branches."""
-    messages: dict[Path, list[str]] = {}
+    messages: dict[KeyPath, list[str]] = {}
     for path, message in explained:
         messages.setdefault(path, [])
         if message not in messages[path]:
@@ -101,7 +101,7 @@ def _joined(explained: Sequence[tuple[Path, str]], root: Node) -> list[Problem]:
     return sorted(problems, key=lambda problem: (problem.origin.layer, problem.origin.line or 0))
 
 
-def _message(path: Path, details: ErrorDetails, root: Node) -> str:
+def _message(path: KeyPath, details: ErrorDetails, root: Node) -> str:
     kind, context = details["type"], details.get("ctx", {})
     node = root.nearest(path)
     if kind == "extra_forbidden":
@@ -125,7 +125,7 @@ def _message(path: Path, details: ErrorDetails, root: Node) -> str:
     return f"{details['msg'].replace('Input should be', 'must be')}, got {show(node.plain())}"
 
 
-def _wrong_kind(kind: str, path: Path, root: Node) -> str:
+def _wrong_kind(kind: str, path: KeyPath, root: Node) -> str:
     value = root.nearest(path).plain()
     sections = sections_at(path, root)
     if kind == "model" and any(section in SHORT_FORMS or tag_of(section) for section in sections):
@@ -134,7 +134,7 @@ def _wrong_kind(kind: str, path: Path, root: Node) -> str:
     return f"must be {_KINDS[kind]}, got {show(value)}{quoted}"
 
 
-def _unknown_key(path: Path, root: Node) -> str:
+def _unknown_key(path: KeyPath, root: Node) -> str:
     known = list(fields_of(sections_at(path[:-1], root)))
     key = str(path[-1])
     hint = did_you_mean(key, known)
@@ -146,12 +146,12 @@ def _unknown_key(path: Path, root: Node) -> str:
     return f"unknown key{listed}.{hint}"
 
 
-def _num_shared(path: Path, other: Path) -> int:
+def _num_shared(path: KeyPath, other: KeyPath) -> int:
     """Return how many keys two paths have in common from the start."""
     return next((i for i, (a, b) in enumerate(zip(path, other, strict=False)) if a != b), min(len(path), len(other)))
 
 
-def _wrong_length(path: Path, root: Node) -> str:
+def _wrong_length(path: KeyPath, root: Node) -> str:
     value = root.nearest(path).plain()
     field = fields_of(sections_at(path[:-1], root)).get(str(path[-1]))
     length = _fixed_length(field.annotation) if field else None
@@ -177,12 +177,12 @@ def _unknown_name(node: Node, context: dict[str, Any]) -> str:
     return f'unknown name "{value}" ({", ".join(known)}).{did_you_mean(value, known)}'
 
 
-def _missing_tag(path: Path, root: Node) -> str:
+def _missing_tag(path: KeyPath, root: Node) -> str:
     tags = [tag for tag in map(tag_of, sections_at(path, root)) if tag]
     return f"needs {tags[0][0]}, one of {', '.join(value for _, value in tags)}"
 
 
-def misplaced_booleans(node: Node, sections: Sections = (Recipe,), path: Path = ()) -> Iterator[Problem]:
+def misplaced_booleans(node: Node, sections: Sections = (Recipe,), path: KeyPath = ()) -> Iterator[Problem]:
     """Yield every true or false that stands for a number. pydantic would read ``horizontal_flip: true`` as 1."""
     if isinstance(node.value, list):
         for index, item in enumerate(node.value):

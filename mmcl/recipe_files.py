@@ -26,7 +26,7 @@ from mmcl.recipe_errors import misplaced_booleans, problems_in
 from mmcl.recipe_merge import apply_overrides, merge
 from mmcl.recipe_schema import recipe_schema
 from mmcl.recipe_sections import expand
-from mmcl.recipe_yaml import BASE, FILE, Node, Origin, Problem, read_yaml, write_yaml
+from mmcl.recipe_yaml import BASE, FILE, KeyPath, Node, Origin, Problem, read_yaml, write_yaml
 
 __all__ = [
     "FoundRecipe",
@@ -91,13 +91,14 @@ class LocatedRecipe:
     recipe: Recipe
     root: Node
 
-    def where(self, key: str) -> str | None:
-        """Return ``products.yaml:6`` for a key such as ``data.columns.text``; None for what is nowhere given."""
-        path = tuple(int(part) if part.isdigit() else part for part in key.split("."))
+    def where(self, key: str) -> Origin | None:
+        """Return where a key such as ``data.columns.text`` was given, or else what holds it; None for what is nowhere
+        given."""
+        path = _path(key)
         for length in range(len(path), 0, -1):
             parent, node = self.root.nearest(path[: length - 1]), self.root.nearest(path[:length])
             if node is not parent:
-                return str(node.origin)
+                return node.origin
         return None
 
     @contextmanager
@@ -109,11 +110,15 @@ class LocatedRecipe:
         try:
             yield
         except UserError as error:
-            key, colon, _ = str(error).partition(": ")
-            where = self.where(key) if colon and " " not in key else None
-            if where is None:
+            key, colon, message = str(error).partition(": ")
+            origin = self.where(key) if colon else None
+            if origin is None:
                 raise
-            raise UserError(f"{where} {error}") from error
+            raise UserError(str(Problem(origin, _path(key), message))) from error
+
+
+def _path(key: str) -> KeyPath:
+    return tuple(int(part) if part.isdigit() else part for part in key.split("."))
 
 
 def load_recipe(name_or_path: str | os.PathLike[str], overrides: Overrides = ()) -> Recipe:

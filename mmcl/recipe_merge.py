@@ -21,7 +21,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from mmcl.errors import UserError
 from mmcl.recipe import ImageTowerConfig, ModelConfig, Recipe, TextTowerConfig
 from mmcl.recipe_sections import Sections, expand, expand_item, fields_of, narrow, sections_at, sections_in
-from mmcl.recipe_yaml import OVERRIDE, Node, Origin, Path, Problem, at_origin, dotted, read_value
+from mmcl.recipe_yaml import OVERRIDE, KeyPath, Node, Origin, Problem, at_origin, dotted, read_value
 
 _KINDS: dict[type, tuple[frozenset[str], ...]] = {
     ModelConfig: (frozenset({"name"}), frozenset({"config", "tokenizer"}), frozenset({"image", "text"})),
@@ -105,7 +105,7 @@ def _read_overrides(
         yield key, value, problems
 
 
-def _wrap(root: Node, here: Path, keys: Sequence[str], value: Node) -> Node:
+def _wrap(root: Node, here: KeyPath, keys: Sequence[str], value: Node) -> Node:
     """Return what holds only ``value``, at ``keys`` below ``here``. A list on the way is copied from ``root`` with one
     item changed, because lists replace each other."""
     if not keys:
@@ -123,7 +123,7 @@ def _wrap(root: Node, here: Path, keys: Sequence[str], value: Node) -> Node:
     return Node([*items[:index], merge(items[index], changed, sections), *items[index + 1 :]], value.origin)
 
 
-def _list_at(root: Node, path: Path) -> list[Node] | None:
+def _list_at(root: Node, path: KeyPath) -> list[Node] | None:
     """Return the list at ``path``, or what it is by default; None where there is no list."""
     node = root
     for key in path:
@@ -134,7 +134,7 @@ def _list_at(root: Node, path: Path) -> list[Node] | None:
     return node.value if isinstance(node.value, list) else None
 
 
-def _default_list(root: Node, path: Path) -> list[Node] | None:
+def _default_list(root: Node, path: KeyPath) -> list[Node] | None:
     field = fields_of(sections_at(path[:-1], root)).get(str(path[-1]))
     default = field.get_default(call_default_factory=True) if field else None
     if not isinstance(default, (list, tuple)):

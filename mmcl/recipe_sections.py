@@ -9,7 +9,7 @@ from typing import Any, Literal
 from pydantic.fields import FieldInfo
 
 from mmcl.recipe import DataConfig, ImageTowerConfig, ModelConfig, Recipe, SourceConfig, TextTowerConfig
-from mmcl.recipe_yaml import Node, Path
+from mmcl.recipe_yaml import KeyPath, Node
 from mmcl.section import Section
 
 SHORT_FORMS: dict[type[Section], str] = {
@@ -57,7 +57,7 @@ def fields_of(sections: Sections) -> dict[str, FieldInfo]:
     return {name: field for section in sections for name, field in section.model_fields.items()}
 
 
-def sections_at(path: Path, root: Node) -> Sections:
+def sections_at(path: KeyPath, root: Node) -> Sections:
     """Return what the mapping at ``path`` of the recipe ``root`` may be; empty for a free mapping or a scalar."""
     sections: Sections = (Recipe,)
     for position, key in enumerate(path):
@@ -67,7 +67,7 @@ def sections_at(path: Path, root: Node) -> Sections:
     return narrow(sections, root.nearest(path))
 
 
-def paths_of_fields(sections: Sections = (Recipe,), prefix: Path = ()) -> Iterator[Path]:
+def paths_of_fields(sections: Sections = (Recipe,), prefix: KeyPath = ()) -> Iterator[KeyPath]:
     """Yield the path of every field of a recipe that no list stands before, parents first."""
     for name, field in fields_of(sections).items():
         yield (*prefix, name)
@@ -82,7 +82,8 @@ def expand(node: Node, sections: Sections = (Recipe,)) -> Node:
     ``objectives: [{type: clip, weight: 0.5}]``. What is no short form of ``sections`` is returned as it is.
     """
     if isinstance(node.value, list):
-        return Node([expand(expand_item(item, sections), sections) for item in node.value], node.origin)
+        items = [expand_item(item, sections) for item in node.value]
+        return Node([item if isinstance(item.value, str) else expand(item, sections) for item in items], node.origin)
     if isinstance(node.value, str):
         for section in sections:
             if section in SHORT_FORMS and not (section is SourceConfig and node.value.endswith("%")):

@@ -18,7 +18,7 @@ from pydantic import BaseModel
 from mmcl.errors import UserError
 
 Scalar: TypeAlias = str | int | float | bool | None
-Path: TypeAlias = tuple[str | int, ...]
+KeyPath: TypeAlias = tuple[str | int, ...]
 """Where a value is in a recipe: keys and list positions."""
 
 BASE, FILE, OVERRIDE = range(3)
@@ -71,7 +71,7 @@ class Node:
             return self.value[key]
         return None
 
-    def nearest(self, path: Path) -> Node:
+    def nearest(self, path: KeyPath) -> Node:
         """Return the node at ``path``, or the last one on the way to it."""
         node = self
         for key in path:
@@ -87,7 +87,7 @@ class Problem:
     """One mistake in a recipe: ``products.yaml:6 data.columns.txt: unknown key.``"""
 
     origin: Origin
-    path: Path
+    path: KeyPath
     message: str
 
     def __str__(self) -> str:
@@ -96,7 +96,7 @@ class Problem:
         return f"{self.origin}: {self.message}" if said else f"{self.origin} {name}: {self.message}"
 
 
-def dotted(path: Path) -> str:
+def dotted(path: KeyPath) -> str:
     """Return ``data.columns.text`` for ``("data", "columns", "text")``."""
     return ".".join(map(str, path))
 
@@ -166,7 +166,7 @@ class _Reader:
     def origin(self, node: yaml.Node) -> Origin:
         return Origin(self.source, node.start_mark.line + 1, self.layer)
 
-    def node(self, node: yaml.Node, origin: Origin, path: Path) -> Node:
+    def node(self, node: yaml.Node, origin: Origin, path: KeyPath) -> Node:
         self.num_nodes += 1
         # Aliases are expanded, and a few lines of nested ones would fill the memory.
         if self.num_nodes > _NUM_NODES_MAX:
@@ -189,7 +189,7 @@ class _Reader:
             )
             return Node(None, origin)
 
-    def mapping(self, node: yaml.MappingNode, path: Path) -> dict[str, Node]:
+    def mapping(self, node: yaml.MappingNode, path: KeyPath) -> dict[str, Node]:
         if id(node) not in self.checked:
             self.checked.add(id(node))
             self.find_duplicates(node, path)
@@ -202,7 +202,7 @@ class _Reader:
                 self.problems.append(Problem(self.origin(key), path, "a key must be text"))
         return entries
 
-    def find_duplicates(self, node: yaml.MappingNode, path: Path) -> None:
+    def find_duplicates(self, node: yaml.MappingNode, path: KeyPath) -> None:
         lines: dict[str, int] = {}
         for key, _ in node.value:
             if not isinstance(key, yaml.ScalarNode):

@@ -101,12 +101,12 @@ def test_a_base_that_is_not_there(base, mistake, write):
 def test_mistakes_of_base_file_and_overrides_are_told_at_once_each_in_its_place(write):
     write("base.yaml", "seed: 1\nepochs: -2\n")
     name = write("c.yaml", "base: base.yaml\ndata:\n  train: x\n  columns: {txt: a}\nlr: 1e-5\nlr: 2e-5\n")
-    assert sorted(mistakes(name, "lr=-1", "data.foo=3", "batch")) == [
+    assert sorted(mistakes(name, "lr=-1", "foo=3", "batch")) == [
         "base.yaml:2 epochs: must be > 0, got -2",
         'c.yaml:4 data.columns.txt: unknown key. Did you mean "text"?',
         "c.yaml:6 lr: the key is given twice, first in line 5",
         "override batch: must be written key=value, for example lr=1e-4",
-        "override data.foo=3: unknown key.",
+        "override foo=3: unknown key.",
     ]
 
 
@@ -156,7 +156,7 @@ def test_a_packaged_name_does_not_depend_on_the_working_folder(write):
         ("product.yaml", 'no recipe product.yaml: there is no such file. Did you mean "products.yaml"?'),
         ("folder", "folder is a folder without a recipe.yaml, so it is no run"),
         ("products.csv", "To train on it: mmcl train clip/finetune data=products.csv"),
-        ("../../../etc/passwd", "no recipe"),
+        ("../clip/finetune", 'no recipe "../clip/finetune"'),
         ("no/such/folder/x.yaml", "there is no such file."),
     ],
 )
@@ -164,9 +164,8 @@ def test_what_is_no_recipe_is_said_with_a_way_out(name, message, write):
     write("products.yaml", "data: x")
     write("products.csv", "a,b")
     write("folder/x", "")
-    monkey = name if name != "../../../etc/passwd" else "../../../etc/passwd-not-there"
     with pytest.raises(UserError) as caught:
-        find_recipe(monkey)
+        find_recipe(name)
     assert message in str(caught.value)
 
 
@@ -196,11 +195,11 @@ def test_true_is_no_number_in_a_recipe(write):
 def test_a_key_knows_where_it_was_given(write):
     name = write("products.yaml", "base: clip/finetune\ndata:\n  train: x.csv\n  columns:\n    text: titel\n")
     located = locate_recipe(name, ["data.columns.image=pic", "evaluate.0.data=y.csv"])
-    assert located.where("data.columns.text") == "products.yaml:5"
-    assert located.where("data.columns.image") == "override data.columns.image=pic"
-    assert located.where("evaluate.0.data.path") == "override evaluate.0.data=y.csv"
-    assert located.where("data.train.split") == "products.yaml:3"
-    assert located.where("lr").startswith("clip/finetune.yaml:")
+    assert str(located.where("data.columns.text")) == "products.yaml:5"
+    assert str(located.where("data.columns.image")) == "override data.columns.image=pic"
+    assert str(located.where("evaluate.0.data.path")) == "override evaluate.0.data=y.csv"
+    assert str(located.where("data.train.split")) == "products.yaml:3"
+    assert str(located.where("lr")).startswith("clip/finetune.yaml:")
     assert located.where("seed") is None
 
 

@@ -106,10 +106,7 @@ class RetrievalTask:
                 f"{dataset}: pictures, captions and groups must be as many, "
                 f"got {len(images)}, {len(captions)} and {len(ids)}"
             )
-        bare = [index for index, texts in enumerate(captions) if not texts]
-        if bare:
-            raise EvaluationError(f"{dataset}: {len(bare)} of {len(images)} pictures have no caption, first: {bare[0]}")
-        pairs = dict.fromkeys((group, text) for group, texts in zip(ids, captions, strict=True) for text in texts)
+        pairs = _distinct_captions(captions, ids, dataset)
         return cls(
             images=images,
             texts=[text for _, text in pairs],
@@ -198,6 +195,14 @@ class RetrievalTask:
 
     def _caption(self, row: int) -> Item:
         return Item(text=self.texts[row])
+
+
+def _distinct_captions(captions: Sequence[Sequence[str]], groups: Sequence[int], dataset: str) -> list[tuple[int, str]]:
+    """The captions with their groups, in order, one that comes again in its group left out."""
+    bare = [index for index, texts in enumerate(captions) if not texts]
+    if bare:
+        raise EvaluationError(f"{dataset}: {len(bare)} of {len(captions)} pictures have no caption, first: {bare[0]}")
+    return list(dict.fromkeys((group, text) for group, texts in zip(groups, captions, strict=True) for text in texts))
 
 
 @dataclass(frozen=True)

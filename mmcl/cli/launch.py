@@ -11,7 +11,7 @@ import time
 from collections.abc import Sequence
 from types import FrameType
 
-GRACE_S = 60.0
+GRACE_S = 30.0
 
 
 def launch(arguments: Sequence[str], num_processes: int) -> int:
@@ -20,7 +20,7 @@ def launch(arguments: Sequence[str], num_processes: int) -> int:
     Signals are passed on. When one process fails the others get ``GRACE_S`` seconds to end by themselves.
 
     Args:
-        arguments: the command line; the processes know from RANK that they are not to start more.
+        arguments: the command line of each process.
         num_processes: how many.
 
     Returns:

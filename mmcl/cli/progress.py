@@ -18,7 +18,7 @@ class TerminalObserver(Observer):
 
     Args:
         console: where to write.
-        is_quiet: write messages only (another process than the main one writes nothing at all).
+        is_quiet: write nothing, on another process than the main one.
     """
 
     def __init__(self, console: Console, is_quiet: bool = False) -> None:
@@ -49,12 +49,13 @@ class TerminalObserver(Observer):
             return
         now = time.monotonic()
         is_last = record["step"] == self._num_steps
-        if not self.is_quiet and (is_last or now - self._last_line_s >= PLAIN_INTERVAL_S):
+        if is_last or (now - self._last_line_s >= PLAIN_INTERVAL_S):
             self._last_line_s = now
             self.message(f"step {record['step']}/{self._num_steps}  {_facts(record)}")
 
     def message(self, text: str) -> None:
-        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        if not self.is_quiet:
+            self.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def finished(self) -> None:
         if self._progress is not None:

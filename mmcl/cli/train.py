@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -43,25 +42,31 @@ def train(
     Exit codes: 0 done, 1 failed, 2 a mistake in what was given, 130 stopped by Ctrl-C and 143 by SIGTERM, both after
     saving: go on with --resume.
     """
-    from mmcl.recipe_files import load_recipe
+    from mmcl.recipe_files import locate_recipe
 
     overrides = overrides or []
     is_run = (Path(recipe) / "recipe.yaml").is_file()
     if resume and is_run and output is None:
         output = Path(recipe)
-    loaded = load_recipe(recipe, overrides)
+    located = locate_recipe(recipe, overrides)
+    loaded = located.recipe
     if num_processes > 1 and "RANK" not in os.environ:
         from mmcl.cli.launch import launch
 
-        raise typer.Exit(launch(sys.argv[1:], num_processes))
+        flags = {"--dry-run": dry_run, "--smoke": smoke, "--resume": resume, "--json": as_json}
+        given = [flag for flag, is_given in flags.items() if is_given]
+        if output is not None:
+            given += ["--output", str(output)]
+        raise typer.Exit(launch(["train", *given, "--", recipe, *overrides], num_processes))
     if smoke:
         from mmcl.smoke import smoke_recipe
 
         loaded = smoke_recipe(loaded)
-    if dry_run:
-        _dry_run(loaded, as_json)
-    else:
-        _run(loaded, resume, output, as_json)
+    with located.locating():
+        if dry_run:
+            _dry_run(loaded, as_json)
+        else:
+            _run(loaded, resume, output, as_json)
 
 
 def _dry_run(recipe: Recipe, as_json: bool) -> None:

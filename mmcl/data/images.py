@@ -62,6 +62,15 @@ def decode_image(value: PictureValue, max_pixels: int = DEFAULT_MAX_PIXELS, *, k
         UnreadableImage: with the reason. Nothing else is raised for a bad picture, and Pillow's own size check, its
             limit and its warnings play no part. May be called from several threads.
     """
+    try:
+        return _decode(value, max_pixels, keep_grey)
+    except (UnreadableImage, MemoryError):
+        raise
+    except Exception as error:  # Pillow's readers raise whatever their parsing met: struct, zlib, index, OS errors ...
+        raise UnreadableImage(f"damaged picture: {error or type(error).__name__}") from error
+
+
+def _decode(value: PictureValue, max_pixels: int, keep_grey: bool) -> Image.Image:
     if isinstance(value, Image.Image):
         return _to_rgb(value, max_pixels, keep_grey)
     if isinstance(value, np.ndarray):
@@ -75,7 +84,7 @@ def decode_image(value: PictureValue, max_pixels: int = DEFAULT_MAX_PIXELS, *, k
         return _decode_path(Path(value), max_pixels, keep_grey)
     if value is None:
         raise UnreadableImage("no picture: the value is missing")
-    raise UnreadableImage(f"a {type(value).__name__} is not a picture")
+    raise UnreadableImage(f"a value of type {type(value).__name__} is not a picture")
 
 
 def _decode_path(path: Path, max_pixels: int, keep_grey: bool) -> Image.Image:
@@ -100,15 +109,11 @@ def _nearest_file(path: Path) -> str:
 
 
 def _decode_file(file: BinaryIO, max_pixels: int, keep_grey: bool) -> Image.Image:
-    try:
-        image = _open_header(file)
-        if image is None:
-            raise UnreadableImage(_unknown_format(file))
-        return _to_rgb(image, max_pixels, keep_grey)
-    except (UnreadableImage, MemoryError):
-        raise
-    except Exception as error:  # Pillow's readers raise whatever their parsing met: struct, zlib, index, OS errors ...
-        raise UnreadableImage(f"damaged picture: {error or type(error).__name__}") from error
+    image = _open_header(file)
+    if image is None:
+        file.seek(0)
+        raise UnreadableImage(f"not a picture of a known format; it starts with {file.read(16)!r}")
+    return _to_rgb(image, max_pixels, keep_grey)
 
 
 def _open_header(file: BinaryIO) -> Image.Image | None:
@@ -118,6 +123,8 @@ def _open_header(file: BinaryIO) -> Image.Image | None:
     `warnings`, which no thread can catch for itself. Here the caller checks, with its own limit.
     """
     prefix = file.read(16)
+    if not prefix:
+        raise UnreadableImage("an empty file")
     for prepare in (Image.preinit, Image.init):  # the common formats first; all plugins only when those fail
         prepare()
         for name in Image.ID:
@@ -130,12 +137,6 @@ def _open_header(file: BinaryIO) -> Image.Image | None:
             except (SyntaxError, IndexError, TypeError, struct.error):
                 continue  # how a reader says "not mine"
     return None
-
-
-def _unknown_format(file: BinaryIO) -> str:
-    file.seek(0)
-    start = file.read(16)
-    return f"not a picture of a known format; it starts with {start!r}" if start else "an empty file"
 
 
 def _to_rgb(image: Image.Image, max_pixels: int, keep_grey: bool) -> Image.Image:

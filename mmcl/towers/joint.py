@@ -29,6 +29,7 @@ from mmcl.towers.loading import (
     load_config,
     load_preprocessing,
     num_positions,
+    num_token_embeddings,
     refuse_missing,
 )
 from mmcl.towers.preprocessing import ImagePreprocessing
@@ -155,7 +156,7 @@ def assemble_joint(
         UserError: they do not fit.
     """
     text_model = getattr(model, "text_model", model)
-    check_ids_fit(backend, text_model.get_input_embeddings().num_embeddings, label)
+    check_ids_fit(backend, num_token_embeddings(text_model, label), label)
     max_length = longest_text(backend, num_positions(text_model), None, label)
     tokenizer = HuggingFaceTokenizer(backend, max_length, attends_to_padding(model.config.model_type))
     towers = JointTowers(model, tokenizer.masks_padding)

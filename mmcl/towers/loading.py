@@ -11,6 +11,7 @@ from typing import Any
 
 import timm
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from torch import nn
 from transformers import AutoConfig, AutoImageProcessor, AutoModel, PreTrainedConfig, PreTrainedModel
 from transformers import logging as transformers_logging
@@ -84,7 +85,7 @@ def config_from_dict(fields: dict[str, Any], extra: dict[str, Any] | None = None
     given = {name: value for name, value in fields.items() if name != "model_type"}
     try:
         return config_class(**{**given, **(extra or {})})
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, StrictDataclassError) as error:
         raise UserError(f"config of {fields['model_type']}: {' '.join(str(error).split())}") from error
 
 
@@ -199,3 +200,15 @@ def num_positions(model: nn.Module) -> int | None:
             # RoBERTa and its kin count positions from after the padding index.
             return module.num_embeddings - (0 if module.padding_idx is None else module.padding_idx + 1)
     return getattr(model.config, "max_position_embeddings", None)
+
+
+def num_token_embeddings(model: PreTrainedModel, label: str) -> int:
+    """Return how many token ids a text model embeds.
+
+    Raises:
+        UserError: it embeds no tokens.
+    """
+    try:
+        return int(model.get_input_embeddings().num_embeddings)
+    except (AttributeError, NotImplementedError) as error:
+        raise UserError(f"{label} ({model.config.model_type}) is not a text encoder") from error

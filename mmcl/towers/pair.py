@@ -28,6 +28,7 @@ from mmcl.towers.loading import (
     load_config,
     load_preprocessing,
     num_positions,
+    num_token_embeddings,
     refuse_missing,
 )
 from mmcl.towers.pooling import pool_image, pool_text
@@ -160,7 +161,7 @@ def _text_tower(tower: TextTowerConfig) -> tuple[_Tower, HuggingFaceTokenizer]:
         num_ids = max(backend.get_vocab().values()) + 1
         extra = {"vocab_size": num_ids, **special_token_ids(backend)}
     text = _load_tower(tower, "text_config", extra)
-    check_ids_fit(backend, text.model.get_input_embeddings().num_embeddings, text.label)
+    check_ids_fit(backend, num_token_embeddings(text.model, text.label), text.label)
     max_length = longest_text(backend, num_positions(text.model), tower.max_length, text.label)
     return text, HuggingFaceTokenizer(backend, max_length)
 

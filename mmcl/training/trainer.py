@@ -6,6 +6,7 @@ import hashlib
 import math
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -38,7 +39,7 @@ class Trainer:
         recipe: the run.
         model: the towers; moved to the accelerator's device and trained in place.
         data: the training rows.
-        folder: where metrics and checkpoints go; None trains without writing anything.
+        folder: where metrics and checkpoints go; None is for single steps without writing anything.
         accelerator: launch, device, precision and trackers.
         observer: who is told.
     """
@@ -59,6 +60,7 @@ class Trainer:
             use_global_batch_norm(self.module, accelerator.device)
         self.num_steps = count_steps(recipe, data.steps_per_epoch)
         self.step = 0
+        self._saved_step = -1
         self.order_hash = ""
         self.average = WeightAverage(model, recipe.ema) if recipe.ema else None
         self.optimizer = build_optimizer(self.module, recipe)
@@ -79,6 +81,7 @@ class Trainer:
             self.observer.message("no checkpoint to resume from: starting at step 0")
         else:
             restore_state(self, load_checkpoint(path))
+            self._saved_step = self.step
             self.observer.message(f"resumed from {path}")
         if distributed.rank() == 0:
             self.folder.forget_metrics_after(self.step)
@@ -165,12 +168,12 @@ class Trainer:
             record["epoch"] = round(self.step / self.data.steps_per_epoch, 4)
         return record, signum
 
-    def save(self) -> Any:
+    def save(self) -> Path:
         """Commit a checkpoint of the present step; every process returns its path."""
-        if self.folder is None:
-            return None
-        if distributed.rank() == 0:
+        assert self.folder is not None
+        if distributed.rank() == 0 and self._saved_step != self.step:
             save_checkpoint(self.folder.checkpoints, capture_state(self), self.recipe.keep_checkpoints)
+        self._saved_step = self.step
         distributed.barrier()
         return self.folder.checkpoints / f"step-{self.step:08d}"
 

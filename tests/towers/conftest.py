@@ -1,4 +1,4 @@
-"""What tests of towers, embedder and export share."""
+"""What tests of towers share."""
 
 from __future__ import annotations
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
+from torch import nn
+
 from mmcl.recipe import ModelConfig
 
 SIZES: dict[str, Any] = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
@@ -56,3 +59,20 @@ def joint(model_type: str, tokenizer: str, **fields: Any) -> ModelConfig:
     width = {} if model_type == "siglip" else {"projection_dim": 8}
     config = {"model_type": model_type, "vision_config": PATCHES, "text_config": text, **width}
     return ModelConfig.model_validate({"config": config, "tokenizer": tokenizer, **fields})
+
+
+@torch.no_grad()
+def scramble(model: nn.Module, seed: int = 0) -> None:
+    """Draw all weights anew, larger: the embeddings of a freshly made model are all but the same for every input."""
+    generator = torch.Generator().manual_seed(seed)
+    for name, parameter in model.named_parameters():
+        if parameter.dim() >= 2:
+            fan_in = 1.0 if "embed" in name else parameter[0].numel()
+            parameter.copy_(torch.randn(parameter.shape, generator=generator) * 1.5 * fan_in**-0.5)
+        elif parameter.dim() == 1:
+            parameter.add_(0.3 * torch.randn(parameter.shape, generator=generator))
+    for name, buffer in model.named_buffers():
+        if name.endswith("running_mean"):
+            buffer.copy_(0.3 * torch.randn(buffer.shape, generator=generator))
+        if name.endswith("running_var"):
+            buffer.copy_(0.5 + torch.rand(buffer.shape, generator=generator))

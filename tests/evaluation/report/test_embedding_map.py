@@ -52,7 +52,7 @@ def test_a_collapsed_model_is_one_spot_without_a_warning(num_pairs: int) -> None
 
 
 def test_common_kinds_have_colours_and_rare_ones_are_other() -> None:
-    kinds = tuple(f"kind {index % 9}" for index in range(27)) + ("kind 8", "kind 8")
+    kinds = (*(f"kind {index % 9}" for index in range(27)), "kind 8", "kind 8")
     drawing = draw_map(sample_of(29, kinds))
     assert drawing.legend[0] == (1, "kind 8")
     assert drawing.legend[-1] == (0, "other")

@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from mmcl.data.files import locate
+from mmcl.errors import UserError
+from tests.data.builders import write_pictures
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name in ("products.csv", "more.csv", "rows.jsonl", "rows.json", "part.parquet", "shard.tar", "notes.md"):
+        (tmp_path / name).write_text("x")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("products.csv", "csv"),
+        ("rows.jsonl", "jsonl"),
+        ("rows.json", "jsonl"),
+        ("part.parquet", "parquet"),
+        ("shard.tar", "webdataset"),
+        ("glyphs", "glyphs"),
+        ("digits", "digits"),
+        ("someone/products", "hub"),
+        ("products-of-somebody", "hub"),
+    ],
+)
+def test_format_is_told_by_the_path(folder: Path, path: str, expected: str) -> None:
+    assert locate(path, "auto", None, "data.train").format == expected
+
+
+def test_glob_finds_files_in_order(folder: Path) -> None:
+    assert [file.name for file in locate("*.csv", "auto", None, "data.train").files] == ["more.csv", "products.csv"]
+    assert [file.name for file in locate(f"{folder}/**/*.csv", "auto", None, "k").files] == ["more.csv", "products.csv"]
+
+
+@pytest.mark.parametrize(
+    ("path", "file_format", "message"),
+    [
+        ("product.csv", "auto", 'data.train.path: there is no product.csv. Did you mean "products.csv"?'),
+        ("./gone/far/x.csv", "auto", "data.train.path: there is no ./gone/far/x.csv."),
+        ("/a/b/c", "auto", "data.train.path: there is no /a/b/c."),
+        ("*.xls", "auto", "data.train.path: no file matches *.xls"),
+        ("*s.*", "auto", "it matches files of several kinds"),
+        ("notes.md", "auto", "cannot tell how to read notes.md; known are .csv, .tsv"),
+        ("products.csv", "imagefolder", "data.train.format: imagefolder reads a folder"),
+        ("someone/products", "csv", "there is no someone/products"),
+    ],
+)
+def test_what_cannot_be_found_is_said(folder: Path, path: str, file_format: str, message: str) -> None:
+    with pytest.raises(UserError, match=re.escape(message)):
+        locate(path, file_format, None, "data.train")
+
+
+def test_folder_is_told_by_what_it_holds(tmp_path: Path) -> None:
+    write_pictures(tmp_path / "pictures" / "cats", 1)
+    for name in ("shards/a.tar", "tables/b.parquet", "saved/state.json", "both/dataset_dict.json", "metadata/metadata.csv"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_text("x")
+    (tmp_path / "empty").mkdir()
+    found = {
+        name: locate(str(tmp_path / name), "auto", None, "k").format
+        for name in ("pictures", "shards", "tables", "saved", "both", "metadata")
+    }
+    assert found == {
+        "pictures": "imagefolder",
+        "shards": "webdataset",
+        "tables": "parquet",
+        "saved": "saved",
+        "both": "saved",
+        "metadata": "imagefolder",
+    }
+    with pytest.raises(UserError, match="holds neither pictures nor data files"):
+        locate(str(tmp_path / "empty"), "auto", None, "k")
+    with pytest.raises(UserError, match=r"holds no \.tar files"):
+        locate(str(tmp_path / "tables"), "webdataset", None, "k")
+
+
+def test_folders_of_splits_are_splits(tmp_path: Path) -> None:
+    for split in ("train", "validation"):
+        write_pictures(tmp_path / split / "cats", 1)
+    assert locate(str(tmp_path), "auto", None, "k").folder == tmp_path / "train"
+    assert locate(str(tmp_path), "auto", "validation", "k").folder == tmp_path / "validation"
+    with pytest.raises(UserError, match=r'k.split: no valid in .* \(train, validation\). Did you mean "validation"'):
+        locate(str(tmp_path), "auto", "valid", "k")
+    with pytest.raises(UserError, match="has no folders of splits"):
+        locate(str(tmp_path / "train"), "auto", "validation", "k")

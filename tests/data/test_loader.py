@@ -1,0 +1,240 @@
+from __future__ import annotations
+
+import json
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from mmcl.batch import PairBatch
+from mmcl.data.hashing import stable_id
+from mmcl.data.loader import TrainData, build_train_data
+from mmcl.errors import UserError
+from mmcl.recipe import Recipe
+from tests.data.builders import (
+    PREPROCESSING,
+    CharacterTokenizer,
+    encoded,
+    picture,
+    recipe,
+    texts_of,
+    write_lines,
+    write_pairs,
+    write_pictures,
+)
+
+pytestmark = pytest.mark.usefixtures("empty_cache")
+
+VIEWS = [{"random_resized_crop": (0.3, 1.0)}, {"affine": {"degrees": 20}}]
+
+
+def _data(train: Recipe, max_length: int = 32) -> TrainData:
+    return build_train_data(train, PREPROCESSING, CharacterTokenizer(max_length))
+
+
+def _draw(data: TrainData, number: int, start: int = 0, rank: int = 0, world_size: int = 1) -> list[PairBatch]:
+    return list(islice(data.batches(start, rank, world_size), number))
+
+
+def _assert_equal(one: PairBatch, other: PairBatch) -> None:
+    assert one.sample_ids.tolist() == other.sample_ids.tolist()
+    assert one.group_ids.tolist() == other.group_ids.tolist()
+    assert all(torch.equal(a, b) for a, b in zip(one.images, other.images, strict=True))
+    assert texts_of(one.texts[0]) == texts_of(other.texts[0])
+
+
+def _joined(parts: list[PairBatch]) -> PairBatch:
+    ids, groups = (torch.cat([getattr(part, name) for part in parts]) for name in ("sample_ids", "group_ids"))
+    images = tuple(torch.cat(views) for views in zip(*(part.images for part in parts), strict=True))
+    texts = [text for part in parts for text in texts_of(part.texts[0])]
+    return PairBatch(images, (CharacterTokenizer()(texts),), groups, ids)
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_two_workers_give_the_batches_of_none(tmp_path: Path, streaming: bool) -> None:
+    train = {"path": str(write_pairs(tmp_path)), "streaming": streaming}
+    alone, helped = (_data(recipe(train, image_views=VIEWS, num_workers=number)) for number in (0, 2))
+    for one, other in zip(_draw(alone, 9), _draw(helped, 9), strict=True):
+        _assert_equal(one, other)
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_resume_from_any_step_gives_the_uninterrupted_batches(tmp_path: Path, streaming: bool) -> None:
+    train = {"path": str(write_pairs(tmp_path, 14)), "streaming": streaming}
+    data = _data(recipe(train, image_views=VIEWS))
+    whole = _draw(data, 9)  # three batches in an epoch
+    for start in range(9):
+        for one, other in zip(whole[start:], _draw(data, 9 - start, start), strict=True):
+            _assert_equal(one, other)
+
+
+@pytest.mark.parametrize("options", [{"streaming": True}, {}])
+@pytest.mark.parametrize("world_size", [2, 4])
+def test_parts_of_all_ranks_are_the_whole_batch(tmp_path: Path, options: dict[str, Any], world_size: int) -> None:
+    train = {"path": str(write_pairs(tmp_path)), **options}
+    data = _data(recipe(train, image_views=VIEWS))
+    parts = [_draw(data, 7, rank=rank, world_size=world_size) for rank in range(world_size)]
+    for whole, *shares in zip(_draw(data, 7), *parts, strict=True):
+        _assert_equal(whole, _joined(shares))
+
+
+def test_each_epoch_draws_every_row_in_another_order(tmp_path: Path) -> None:
+    data = _data(recipe(write_pairs(tmp_path, 24)))
+    assert (data.steps_per_epoch, data.num_rows, data.num_groups) == (6, 24, 24)
+    ids = torch.cat([batch.sample_ids for batch in _draw(data, 12)]).tolist()
+    assert sorted(ids[:24]) == sorted(ids[24:]) == list(range(24))
+    assert ids[:24] != ids[24:]
+
+
+def test_drawing_leaves_the_callers_random_state_alone(tmp_path: Path) -> None:
+    data = _data(recipe(write_pairs(tmp_path), image_views=VIEWS))
+    before = torch.get_rng_state()
+    _draw(data, 3)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_resume_reads_no_skipped_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = _data(recipe(write_pairs(tmp_path, 24)))
+    read, seen = data.builder.reader.read, []
+    monkeypatch.setattr(data.builder.reader, "read", lambda rows: seen.extend(rows.tolist()) or read(rows))
+    (batch,) = _draw(data, 1, start=11)
+    assert seen == batch.sample_ids.tolist()
+
+
+def test_unique_groups_never_meet(tmp_path: Path) -> None:
+    data = _data(recipe(write_pairs(tmp_path, 40, num_groups=8), unique_groups=True))
+    assert all(len(batch.group_ids.unique()) == 4 for batch in _draw(data, 20))
+    assert data.num_groups == 8
+
+
+def test_groups_are_ids_of_the_column(tmp_path: Path) -> None:
+    (batch,) = _draw(_data(recipe(write_pairs(tmp_path, 4))), 1)
+    expected = [stable_id(f"g{sample}") for sample in batch.sample_ids.tolist()]
+    assert batch.group_ids.dtype == torch.int64 and batch.group_ids.tolist() == expected
+
+
+def test_held_out_groups_are_whole_and_never_drawn(tmp_path: Path) -> None:
+    data = _data(recipe(write_pairs(tmp_path, 60, num_groups=20), validation=0.3))
+    drawn = {row for batch in _draw(data, data.steps_per_epoch or 0) for row in batch.sample_ids.tolist()}
+    held_out = set(data.held_out.tolist())
+    assert held_out and not drawn & held_out
+    assert not {row % 20 for row in range(60) if row not in held_out} & {row % 20 for row in held_out}
+    assert any(remark.startswith(f"held out: {len(held_out)} rows of") for remark in data.remarks)
+
+
+def test_unreadable_picture_is_left_out_and_written_down(tmp_path: Path) -> None:
+    file = write_pairs(tmp_path, 24)
+    (tmp_path / "4.png").write_bytes(encoded(picture(4, (64, 64)), "JPEG")[:800])
+    for num_workers in (0, 2):
+        run = tmp_path / f"run{num_workers}"
+        run.mkdir()
+        data = _data(recipe(file, max_unreadable=0.2, num_workers=num_workers))
+        data.quarantine.write_to(run)
+        sizes = [len(batch) for batch in _draw(data, 12)]
+        assert sorted(sizes) == [3, 3] + [4] * 10
+        lines = [json.loads(line) for line in (run / "quarantine.jsonl").read_text().splitlines()]
+        assert [(line["sample_id"], line["epoch"]) for line in lines] == [(4, 0), (4, 1)]
+        assert "truncated" in lines[0]["reason"] and lines[0]["path"].endswith("4.png")
+
+
+def test_too_many_unreadable_pictures_stop_the_run(tmp_path: Path) -> None:
+    file = write_pairs(tmp_path, 24)
+    for index in (4, 9, 14):
+        (tmp_path / f"{index}.png").write_bytes(b"")
+    with pytest.raises(UserError, match=r"data.max_unreadable: 3 of \d+ rows .* more than the 10.00% .* an empty file"):
+        _draw(_data(recipe(file, max_unreadable=0.1)), 6)
+
+
+def test_batch_without_a_readable_picture_is_an_error(tmp_path: Path) -> None:
+    file = write_pairs(tmp_path, 4)
+    data = _data(recipe(file, max_unreadable=1.0))
+    for index in range(4):
+        (tmp_path / f"{index}.png").write_bytes(b"")
+    with pytest.raises(UserError, match="step 0: none of the 4 rows can be read; the last: an empty file"):
+        _draw(data, 1)
+
+
+def test_picture_of_400_million_pixels_is_left_out(tmp_path: Path) -> None:
+    file = write_pairs(tmp_path, 8)
+    header = bytearray(encoded(picture()))
+    header[16:24] = (20_000).to_bytes(4, "big") * 2
+    (tmp_path / "3.png").write_bytes(header)
+    data = _data(recipe(file, max_unreadable=0.5))
+    _draw(data, 2)
+    assert data.quarantine.num_quarantined == 1
+
+
+def test_missing_captions_never_train(tmp_path: Path) -> None:
+    names = write_pictures(tmp_path, 12)
+    text = "".join(f"{name},{'' if index == 5 else f'text {index}'}\n" for index, name in enumerate(names))
+    (tmp_path / "a.csv").write_text("image,text\n" + text)
+    data = _data(recipe(tmp_path / "a.csv", max_unreadable=0.1, batch_size=11))
+    data.quarantine.write_to(tmp_path)
+    drawn = [caption for batch in _draw(data, 3) for caption in texts_of(batch.texts[0])]
+    assert data.num_rows == 11 and "nan" not in drawn and len(set(drawn)) == 11
+    (line,) = (tmp_path / "quarantine.jsonl").read_text().splitlines()
+    assert json.loads(line) == {
+        "sample_id": 5,
+        "epoch": None,
+        "reason": "the caption is missing or empty",
+        "source": "a.csv",
+    }
+    assert "1 rows without a usable caption are left out" in data.remarks
+    with pytest.raises(UserError, match="1 of 12 rows cannot be used, more than the 1.00% allowed"):
+        _data(recipe(tmp_path / "a.csv"))
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_batch_larger_than_the_data_is_an_error(tmp_path: Path, streaming: bool) -> None:
+    train = {"path": str(write_pairs(tmp_path, 6)), "streaming": streaming}
+    with pytest.raises(UserError, match=r"^batch_size: .*8"):
+        _draw(_data(recipe(train, batch_size=8)), 1)
+
+
+def test_missing_column_names_the_nearest(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r'data.columns.text: no column "txt" in pairs.jsonl .* Did you mean "text"\?'):
+        _data(recipe(write_pairs(tmp_path), columns={"text": "txt"}))
+
+
+def test_caption_that_is_no_text_is_an_error(tmp_path: Path) -> None:
+    (name,) = write_pictures(tmp_path, 1)
+    file = write_lines(tmp_path / "a.jsonl", [{"image": name, "text": 5}])
+    with pytest.raises(UserError, match='data.columns.text: "text" in a.jsonl holds int64, not text'):
+        _data(recipe(file))
+
+
+def test_wrong_image_folder_is_found_before_anything_starts(tmp_path: Path) -> None:
+    file = write_pairs(tmp_path, 6)
+    (tmp_path / "elsewhere").mkdir()
+    with pytest.raises(UserError, match=r"none of the 6 pictures looked for is there, .*; set data.train.image_root"):
+        _data(recipe({"path": str(file), "image_root": str(tmp_path / "elsewhere")}))
+
+
+def test_uneven_share_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="batch_size: 4 cannot be shared evenly by 3 processes"):
+        _draw(_data(recipe(write_pairs(tmp_path))), 1, world_size=3)
+
+
+def test_rows_cannot_be_held_out_of_a_stream(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"data.validation: rows cannot be held out of a stream"):
+        _data(recipe({"path": str(write_pairs(tmp_path)), "streaming": True}, validation=0.1))
+
+
+def test_captions_that_are_cut_are_counted(tmp_path: Path) -> None:
+    names = write_pictures(tmp_path, 10)
+    rows = [{"image": name, "text": "x" * (20 if index < 3 else 12)} for index, name in enumerate(names)]
+    data = _data(recipe(write_lines(tmp_path / "a.jsonl", rows)), max_length=16)
+    assert "30.0% of the captions are longer than 16 tokens and are cut" in data.remarks
+    assert not any("longer" in remark for remark in _data(recipe(tmp_path / "a.jsonl"), max_length=20).remarks)
+
+
+def test_rows_with_one_caption_are_one_group(tmp_path: Path) -> None:
+    names = write_pictures(tmp_path, 6)
+    rows = [{"image": name, "text": f"Text {index // 2}"} for index, name in enumerate(names)]
+    data = _data(recipe(write_lines(tmp_path / "a.jsonl", rows), batch_size=6))
+    (batch,) = _draw(data, 1)
+    assert data.num_groups == 3
+    np.testing.assert_array_equal(np.unique(batch.group_ids, return_counts=True)[1], [2, 2, 2])

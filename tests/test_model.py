@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+
+from mmcl.batch import TokenBatch
+from mmcl.errors import UserError
+from mmcl.export.verify import sample_pictures
+from mmcl.model import LogitScale, TwoTower, build_model, resolve_folder
+from mmcl.recipe import ModelConfig
+from tests.tiny import random_batch, resnet_pair, save_tokenizer, vit_bert_pair
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return save_tokenizer(tmp_path_factory.mktemp("tokenizer"))
+
+
+@pytest.fixture(scope="module")
+def model(tokenizer: str) -> TwoTower:
+    return build_model(vit_bert_pair(tokenizer)).eval()
+
+
+def test_scale_is_the_inverse_temperature_in_float32() -> None:
+    scale = LogitScale(math.log(20.0))
+    with torch.autocast("cpu", torch.bfloat16):
+        value = scale()
+    assert value.dtype == torch.float32
+    assert value.item() == pytest.approx(20.0)
+
+
+def test_scale_is_clamped_from_above_only() -> None:
+    scale = LogitScale(math.log(20.0), max_scale=30.0)
+    scale.log_scale.data.fill_(5.0)
+    scale.clamp_()
+    assert scale().item() == pytest.approx(30.0)
+    scale.log_scale.data.fill_(-2.0)
+    scale.clamp_()
+    assert scale.log_scale.item() == -2.0
+
+
+def test_a_checkpoint_above_the_clamp_keeps_its_scale() -> None:
+    scale = LogitScale(math.log(117.0), max_scale=100.0)
+    scale.clamp_()
+    assert scale().item() == pytest.approx(117.0)
+
+
+def test_a_fixed_temperature_is_a_buffer() -> None:
+    assert [name for name, _ in LogitScale(1.0).named_parameters()] == ["log_scale"]
+    fixed = LogitScale(1.0, learnable=False)
+    assert not list(fixed.parameters())
+    assert "log_scale" in fixed.state_dict()
+
+
+def test_temperature_comes_from_the_recipe_else_clips(tokenizer: str) -> None:
+    assert build_model(vit_bert_pair(tokenizer)).logit_scale().item() == pytest.approx(1 / 0.07)
+    model = build_model(vit_bert_pair(tokenizer, temperature=0.5, learn_temperature=False, max_logit_scale=3.0))
+    assert model.logit_scale().item() == pytest.approx(2.0)
+    assert not list(model.logit_scale.parameters())
+    assert model.logit_scale.max_log_scale == pytest.approx(math.log(3.0))
+
+
+def test_weights_depend_on_the_seed_alone(tokenizer: str) -> None:
+    config = resnet_pair(tokenizer)
+    first = build_model(config, seed=3).state_dict()
+    torch.rand(5)
+    again, other = build_model(config, seed=3).state_dict(), build_model(config, seed=4).state_dict()
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert not all(torch.equal(first[name], other[name]) for name in first)
+
+
+def test_building_leaves_the_random_state_alone(tokenizer: str) -> None:
+    torch.manual_seed(7)
+    expected = torch.rand(3)
+    torch.manual_seed(7)
+    build_model(resnet_pair(tokenizer))
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_a_model_is_built_in_training_mode(tokenizer: str) -> None:
+    assert all(module.training for module in build_model(resnet_pair(tokenizer)).modules())
+
+
+@pytest.mark.parametrize("precision", [None, torch.bfloat16])
+def test_embeddings_are_float32_of_unit_norm(model: TwoTower, precision: torch.dtype | None) -> None:
+    batch = random_batch(4, 16)
+    with torch.autocast("cpu", precision, enabled=precision is not None):
+        encoded = [model.encode_image(batch.images[0]), model.encode_text(batch.texts[0])]
+    for one in encoded:
+        assert one.embeddings.dtype == torch.float32
+        assert one.embeddings.shape == (4, model.embedding_dim) == (4, 8)
+        torch.testing.assert_close(one.embeddings.norm(dim=1), torch.ones(4))
+        assert one.features.shape == (4, 16)
+
+
+def test_float64_stays_float64(tokenizer: str) -> None:
+    batch = random_batch(2, 16)
+    assert build_model(vit_bert_pair(tokenizer)).double().encode_image(batch.images[0]).embeddings.dtype == torch.float64
+
+
+def test_pictures_are_normalised_as_transformers_does(model: TwoTower) -> None:
+    pixels = torch.stack([model.preprocessing.resize(picture) for picture in sample_pictures()])
+    normalised = model.preprocessing.to_processor()(sample_pictures(), return_tensors="pt")["pixel_values"]
+    expected = model.towers.encode_image(normalised)[0]
+    torch.testing.assert_close(model.encode_image(pixels).features, expected)
+
+
+def test_text_embeddings_do_not_depend_on_padding(model: TwoTower) -> None:
+    tokens = model.tokenizer(["alpha", "a greek letter alpha beta"])
+    alone = model.encode_text(model.tokenizer(["alpha"])).embeddings
+    torch.testing.assert_close(model.encode_text(tokens).embeddings[:1], alone)
+    wrong = TokenBatch(tokens.input_ids, torch.ones_like(tokens.attention_mask))
+    assert not torch.allclose(model.encode_text(wrong).embeddings[:1], alone), "padding would be seen without the mask"
+
+
+def test_attention_is_fused(model: TwoTower) -> None:
+    towers = model.towers
+    assert towers.image_model.config._attn_implementation == "sdpa"
+    assert towers.text_model.config._attn_implementation == "sdpa"
+
+
+def test_a_run_stands_for_its_model(tmp_path: Path) -> None:
+    assert resolve_folder(str(tmp_path)) == str(tmp_path)
+    (tmp_path / "model").mkdir()
+    assert resolve_folder(str(tmp_path)) == str(tmp_path / "model")
+    (tmp_path / "config.json").write_text("{}")
+    assert resolve_folder(str(tmp_path)) == str(tmp_path), "a model with a folder called model in it"
+
+
+def test_unknown_names_are_one_line() -> None:
+    with pytest.raises(UserError, match="cannot load"):
+        build_model(ModelConfig(name="nobody/no-such-model"))
+    with pytest.raises(UserError, match="no architecture"):
+        build_model(ModelConfig(name="ViT-B-23,openai"))

@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from mmcl.errors import UserError
+from mmcl.export import ModelCardFacts, export_model
+from mmcl.model import TwoTower, build_model
+from mmcl.recipe import ModelConfig
+from mmcl.towers.saved import Description, is_saved
+from tests.tiny import random_batch
+from tests.towers import tiny_configs as tiny
+from tests.towers.tiny_configs import joint, pair
+
+
+def exported(config: ModelConfig, folder: Path) -> TwoTower:
+    model = build_model(config, seed=5)
+    with torch.no_grad():
+        model.logit_scale.log_scale.fill_(1.25)
+        if model.logit_bias is not None:
+            model.logit_bias.fill_(-2.5)
+    export_model(model, folder, ModelCardFacts("x"))
+    return model.eval()
+
+
+@pytest.mark.parametrize(
+    "name", ["vit-bert", "resnet-bert", "timm-clip", "clip", "siglip", "open_clip"]
+)
+def test_loading_gives_exactly_what_was_saved(tmp_path: Path, tokenizer: str, open_clip_name: str, name: str) -> None:
+    config = {
+        "vit-bert": pair(tiny.VIT, tiny.BERT, tokenizer, {"image_mean": (0.1, 0.2, 0.3)}, {"max_length": 10}),
+        "resnet-bert": pair(tiny.RESNET, tiny.BERT, tokenizer),
+        "timm-clip": pair(tiny.TIMM_RESNET, tiny.CLIP_TEXT, tokenizer),
+        "clip": joint("clip", tokenizer),
+        "siglip": joint("siglip", tokenizer),
+        "open_clip": ModelConfig(name=open_clip_name, pretrained=False),
+    }[name]
+    before = exported(config, tmp_path / "model")
+    after = build_model(ModelConfig(name=str(tmp_path))).eval()
+    batch = random_batch(3, 32)
+    assert torch.equal(after.encode_image(batch.images[0]).embeddings, before.encode_image(batch.images[0]).embeddings)
+    texts = ["alpha", "a greek letter " * 10]
+    tokens, tokens_before = after.tokenizer(texts), before.tokenizer(texts)
+    assert torch.equal(tokens.input_ids, tokens_before.input_ids)
+    assert torch.equal(tokens.attention_mask, tokens_before.attention_mask)
+    assert torch.equal(after.encode_text(tokens).embeddings, before.encode_text(tokens).embeddings)
+    assert after.logit_scale.log_scale.item() == 1.25
+    assert (after.logit_bias is None) == (before.logit_bias is None) == (name != "siglip")
+    assert after.logit_bias is None or after.logit_bias.item() == -2.5
+    assert after.preprocessing == before.preprocessing
+    trained = sum(p.numel() for p in after.parameters() if p.requires_grad)
+    assert trained == sum(p.numel() for p in before.parameters() if p.requires_grad)
+
+
+def test_a_loaded_model_can_be_saved_again(tmp_path: Path, tokenizer: str) -> None:
+    exported(pair(tiny.TIMM_RESNET, tiny.CLIP_TEXT, tokenizer), tmp_path / "one")
+    report = export_model(build_model(ModelConfig(name=str(tmp_path / "one"))), tmp_path / "two", ModelCardFacts("x"))
+    assert all(check.holds for check in report.checks)
+
+
+def test_a_folder_is_told_by_its_description(tmp_path: Path) -> None:
+    assert not is_saved(str(tmp_path))
+    (tmp_path / "mmcl.json").write_text("{}")
+    assert is_saved(str(tmp_path))
+
+
+def test_damaged_and_future_descriptions_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "mmcl.json"
+    for content in ("{", "{}", '{"format": 1}', "[]"):
+        path.write_text(content)
+        with pytest.raises(UserError, match=r"mmcl.json is damaged"):
+            Description.read(tmp_path)
+    path.write_text(json.dumps({"format": 2}))
+    with pytest.raises(UserError, match="has format 2, this version of mmcl reads 1"):
+        Description.read(tmp_path)
+
+
+def test_missing_weights_are_refused(tmp_path: Path, tokenizer: str) -> None:
+    exported(pair(tiny.VIT, tiny.BERT, tokenizer), tmp_path / "model")
+    (tmp_path / "model" / "image" / "model.safetensors").unlink()
+    with pytest.raises(UserError, match="cannot load the weights of"):
+        build_model(ModelConfig(name=str(tmp_path)))
