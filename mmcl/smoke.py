@@ -6,6 +6,7 @@ that a recipe works from end to end before a GPU is rented for it; its numbers m
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 from transformers import CONFIG_MAPPING, AutoConfig
@@ -24,6 +25,7 @@ NUM_STEPS = 4
 BATCH_SIZE = 16
 NUM_ROWS = 256
 IMAGE_SIZE = 32
+GLYPH_COLUMNS = ColumnsConfig(image="image", text="text", group="group", label="script")
 TINY = {
     "hidden_size": 32,
     "d_model": 32,
@@ -51,7 +53,7 @@ def smoke_recipe(recipe: Recipe) -> Recipe:
     """Return the recipe's small likeness."""
     tasks = []
     for task in recipe.evaluate:
-        update: dict[str, Any] = {"data": _glyphs("unseen_characters"), "columns": ColumnsConfig()}
+        update: dict[str, Any] = {"data": _glyphs("unseen_characters"), "columns": GLYPH_COLUMNS}
         if isinstance(task, ZeroShotClassificationConfig):
             update["class_names"] = None
         tasks.append(task.model_copy(update=update))
@@ -63,7 +65,8 @@ def smoke_recipe(recipe: Recipe) -> Recipe:
                 update={
                     "train": _glyphs("train"),
                     "validation": _glyphs("unseen_characters"),
-                    "columns": ColumnsConfig(),
+                    "columns": GLYPH_COLUMNS,
+                    "num_workers": 0,
                 }
             ),
             "batch_size": BATCH_SIZE,
@@ -119,9 +122,13 @@ def _family(name: str | None, config: dict[str, Any] | None, fallback: str) -> s
 
 def _tiny_config(family: str) -> dict[str, Any]:
     default = CONFIG_MAPPING[family]()
-    small = {key: _fit(value, getattr(default, key)) for key, value in TINY.items() if hasattr(default, key)}
-    if hasattr(default, "image_size"):
+    known = inspect.signature(type(default).__init__).parameters
+    small = {key: _fit(value, getattr(default, key)) for key, value in TINY.items() if key in known}
+    if "image_size" in known:
         small["image_size"] = IMAGE_SIZE
+    if "depths" in known:
+        # Each stage halves the map again.
+        small["patch_size"] = 2
     return {"model_type": family, **small}
 
 

@@ -98,7 +98,9 @@ def test_embeddings_are_float32_of_unit_norm(model: TwoTower, precision: torch.d
 
 def test_float64_stays_float64(tokenizer: str) -> None:
     batch = random_batch(2, 16)
-    assert build_model(vit_bert_pair(tokenizer)).double().encode_image(batch.images[0]).embeddings.dtype == torch.float64
+    assert (
+        build_model(vit_bert_pair(tokenizer)).double().encode_image(batch.images[0]).embeddings.dtype == torch.float64
+    )
 
 
 def test_pictures_are_normalised_as_transformers_does(model: TwoTower) -> None:

@@ -74,8 +74,7 @@ def main(arguments: Sequence[str]) -> int:
         _say("interrupted")
         return EXIT_INTERRUPTED
     except _UsageError as error:
-        _say_usage(error)
-        return EXIT_USER_MISTAKE
+        return _say_usage(error)
     except ValueError as error:
         if not _is_users_mistake(error):
             raise
@@ -92,11 +91,14 @@ def _is_users_mistake(error: ValueError) -> bool:
     )
 
 
-def _say_usage(error: Exception) -> None:
+def _say_usage(error: Exception) -> int:
+    """Say what is wrong with a command line; return the exit code."""
     message: str = error.format_message()  # type: ignore[attr-defined]
     context = getattr(error, "ctx", None)
-    if message:  # none where the help was asked for by giving nothing, and has been printed
-        _say(f"{message}\nsee: {context.command_path} --help" if context else message, "error: ")
+    if not message:  # nothing was given, which has printed the help
+        return 0
+    _say(f"{message}\nsee: {context.command_path} --help" if context else message, "error: ")
+    return EXIT_USER_MISTAKE
 
 
 def _say(message: str, prefix: str = "") -> None:

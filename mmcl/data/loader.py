@@ -6,7 +6,7 @@ import multiprocessing
 import os
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -155,37 +155,40 @@ def build_train_data(recipe: Recipe, preprocessing: ImagePreprocessing, tokenize
     data = recipe.data
     source = open_source(data.train, "data.train")
     roles = resolve_roles(source, data.columns, required=("text",))
-    reader = RowReader(source, roles)
     views = [ImageView(config, preprocessing) for config in data.image_views]
-    builder = BatchBuilder(reader, views, tokenizer, recipe.seed, data.max_pixels)
-    if source.is_stream:
-        return _stream_data(recipe, source, roles, builder)
-    check_paths_exist(reader, len(source.dataset))
-    longest = tokenizer.max_length - _SPARE_TOKENS
+    builder = BatchBuilder(RowReader(source, roles), views, tokenizer, recipe.seed, data.max_pixels)
+    make = _stream_data if source.is_stream else _indexed_data
+    return make(recipe, source, roles, builder)
+
+
+def _indexed_data(recipe: Recipe, source: Source, roles: Roles, builder: BatchBuilder) -> TrainData:
+    data = recipe.data
+    check_paths_exist(builder.reader, len(source.dataset))
+    longest = builder.tokenizer.max_length - _SPARE_TOKENS
     scan = scan_rows(source, roles, "data.columns.text", num_bytes=longest)
     quarantine = Quarantine(data.max_unreadable, rows_per_epoch=len(scan.group_ids))
     quarantine.hold(scan.unusable, num_seen=len(scan.group_ids))
-    held_out = scan.is_usable & is_held_out(scan.group_ids, _held_out_share(data))
-    positions = np.flatnonzero(scan.is_usable & ~held_out)
-    plan = IndexedPlan(
-        positions, EpochPlan.build(scan.group_ids[positions], recipe.batch_size, recipe.seed, data.unique_groups)
-    )
-    num_groups = len(np.unique(scan.group_ids[positions]))
-    return TrainData(
-        plan=plan,
+    is_usable = scan.is_usable
+    held_out = np.flatnonzero(is_usable & is_held_out(scan.group_ids, _held_out_share(data)))
+    is_usable[held_out] = False
+    positions = np.flatnonzero(is_usable)
+    epochs = EpochPlan.build(scan.group_ids[positions], recipe.batch_size, recipe.seed, data.unique_groups)
+    trained = TrainData(
+        plan=IndexedPlan(positions, epochs),
         builder=builder,
         batch_size=recipe.batch_size,
         num_workers=data.num_workers,
         quarantine=quarantine,
-        remarks=tuple(_remarks(source, roles, scan, held_out, plan, num_groups, tokenizer)),
+        remarks=(),
         num_rows=len(positions),
-        num_groups=num_groups,
-        steps_per_epoch=plan.epochs.steps_per_epoch,
+        num_groups=len(np.unique(epochs.group_ids)),
+        steps_per_epoch=epochs.steps_per_epoch,
         source=source,
         roles=roles,
-        held_out=np.flatnonzero(held_out),
+        held_out=held_out,
         group_ids=scan.group_ids,
     )
+    return replace(trained, remarks=tuple(_remarks(trained, scan, epochs)))
 
 
 def _stream_data(recipe: Recipe, source: Source, roles: Roles, builder: BatchBuilder) -> TrainData:
@@ -237,27 +240,20 @@ def _held_out_share(data: DataConfig) -> float:
     return data.validation if isinstance(data.validation, (int, float)) else 0.0
 
 
-def _remarks(
-    source: Source,
-    roles: Roles,
-    scan: RowScan,
-    held_out: np.ndarray[Any, np.dtype[np.bool_]],
-    plan: IndexedPlan,
-    num_groups: int,
-    tokenizer: TextTokenizer,
-) -> Iterator[str]:
-    num_rows = len(plan.positions)
-    yield f"{len(scan.group_ids):,} rows of {source.name}   {roles.described()}"
+def _remarks(data: TrainData, scan: RowScan, epochs: EpochPlan) -> Iterator[str]:
+    num_rows, num_groups = len(epochs.group_ids), data.num_groups or 0
+    yield f"{len(scan.group_ids):,} rows of {data.source.name}   {data.roles.described()}"
     if scan.unusable:
         yield f"{len(scan.unusable):,} rows without a usable caption are left out"
-    if held_out.any():
-        groups = len(np.unique(scan.group_ids[held_out]))
-        yield f"held out: {int(held_out.sum()):,} rows of {groups:,} groups"
+    if len(data.held_out):
+        groups = len(np.unique(scan.group_ids[data.held_out]))
+        yield f"held out: {len(data.held_out):,} rows of {groups:,} groups"
     if num_groups < num_rows:
         yield f"{num_rows:,} rows to learn from are {num_groups:,} groups; rows of one group are never negatives"
-    if (unused := num_rows - plan.epochs.num_drawn) > 0:
+    if (unused := num_rows - epochs.num_drawn) > 0:
         yield f"each epoch leaves out {unused:,} rows, others each time, so that all batches are full"
     if scan.long_captions:
+        tokenizer = data.builder.tokenizer
         cut = tokenizer.count_too_long(scan.long_captions) / len(scan.long_captions) * scan.num_long_captions
         if cut:
             share = cut / scan.num_captions

@@ -88,7 +88,7 @@ def test_a_mistyped_command_is_one_message_and_exit_code_2(arguments, message, c
 
 @pytest.mark.parametrize("arguments", [[], ["recipes"]])
 def test_nothing_at_all_prints_the_help(arguments, capsys):
-    assert main(arguments) == 2
+    assert main(arguments) == 0
     out, err = capsys.readouterr()
     assert "Usage: mmcl" in out
     assert "error" not in err

@@ -65,7 +65,9 @@ def test_scan_finds_groups_and_unusable_rows(tmp_path: Path) -> None:
     assert scan.is_usable.tolist() == [True, True, False, True]
     assert [(record.sample_id, record.epoch) for record in scan.unusable] == [(2, None)]
     ids = scan.group_ids
-    assert ids[0] == stable_id("1") and ids[1] == ids[3] != ids[0] and ids[2] == 0
+    assert ids[0] == stable_id("1")
+    assert ids[1] == ids[3] != ids[0]
+    assert ids[2] == 0
     assert scan.num_captions == 3
 
 
@@ -78,7 +80,7 @@ def test_missing_caption_of_a_csv_file_is_no_text(tmp_path: Path) -> None:
 
 def test_csv_column_of_numbers_is_not_text(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("image,price\na.png,1.5\nb.png,\nc.png,7\n")
-    with pytest.raises(UserError, match='data.columns.text: "price" in a.csv holds numbers, not text'):
+    with pytest.raises(UserError, match=r'data.columns.text: "price" in a.csv holds numbers, not text'):
         _scan(tmp_path / "a.csv", text="price")
     (tmp_path / "b.csv").write_text("image,title\na.png,1984\nb.png,Animal Farm\n")
     assert _scan(tmp_path / "b.csv", text="title").is_usable.all()

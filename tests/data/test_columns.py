@@ -39,18 +39,20 @@ def test_class_column_gives_its_names() -> None:
 
 def test_unknown_column_names_the_nearest() -> None:
     source = _source(image_path=STRING, title=STRING, product_id=STRING)
-    message = 'data.columns.text: no column "titel" in products.csv (image_path, title, product_id). Did you mean "title"?'
+    message = (
+        'data.columns.text: no column "titel" in products.csv (image_path, title, product_id). Did you mean "title"?'
+    )
     with pytest.raises(UserError, match=re.escape(message)):
         _roles(source, "text", image="image_path", text="titel")
-    with pytest.raises(UserError, match='data.columns.group: no column "product"'):
+    with pytest.raises(UserError, match=r'data.columns.group: no column "product"'):
         _roles(source, image="image_path", group="product")
 
 
 def test_required_role_without_a_column_says_what_to_write() -> None:
     source = _source(image_path=STRING, title=STRING)
-    with pytest.raises(UserError, match="holds the pictures, as data.columns.image: NAME"):
+    with pytest.raises(UserError, match=r"holds the pictures, as data.columns.image: NAME"):
         _roles(source, "text")
-    with pytest.raises(UserError, match="holds the labels, as data.columns.label: NAME"):
+    with pytest.raises(UserError, match=r"holds the labels, as data.columns.label: NAME"):
         _roles(source, "label", image="image_path")
 
 

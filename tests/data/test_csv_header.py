@@ -29,11 +29,11 @@ def test_default_goes_by_suffix() -> None:
         (
             "image;title\nx;y\n",
             ",",
-            'data.train.delimiter: the comma "," gives one column in products.csv (image;title); the semicolon ";" gives '
-            '2 (image, title). Set data.train.delimiter to ";"',
+            'data.train.delimiter: the comma "," gives one column in products.csv (image;title); the semicolon ";" '
+            'gives 2 (image, title). Set data.train.delimiter to ";"',
         ),
         ("image\ttitle\n", ",", 'the tab gives 2 (image, title). Set data.train.delimiter to "\\t"'),
-        ("image,title\n", "\t", 'data.train.delimiter: the tab gives one column in products.csv (image,title)'),
+        ("image,title\n", "\t", "data.train.delimiter: the tab gives one column in products.csv (image,title)"),
         ("image,title\n", "", "data.train.delimiter: one character, got ''"),
         ("", ",", "data.train.path: products.csv is empty"),
         ("image,title,image\n", ",", 'products.csv names the column "image" twice'),

@@ -61,7 +61,13 @@ def test_what_cannot_be_found_is_said(folder: Path, path: str, file_format: str,
 
 def test_folder_is_told_by_what_it_holds(tmp_path: Path) -> None:
     write_pictures(tmp_path / "pictures" / "cats", 1)
-    for name in ("shards/a.tar", "tables/b.parquet", "saved/state.json", "both/dataset_dict.json", "metadata/metadata.csv"):
+    for name in (
+        "shards/a.tar",
+        "tables/b.parquet",
+        "saved/state.json",
+        "both/dataset_dict.json",
+        "metadata/metadata.csv",
+    ):
         (tmp_path / name).parent.mkdir()
         (tmp_path / name).write_text("x")
     (tmp_path / "empty").mkdir()

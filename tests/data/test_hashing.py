@@ -6,7 +6,11 @@ from mmcl.data.hashing import mix, mix_array, stable_id
 
 
 def test_ids_are_what_they_were_when_splits_were_first_made() -> None:
-    assert [stable_id("a"), stable_id(7), stable_id("")] == [2630911864767930755, 5781760970895573716, 5497862166479068907]
+    assert [stable_id("a"), stable_id(7), stable_id("")] == [
+        2630911864767930755,
+        5781760970895573716,
+        5497862166479068907,
+    ]
     assert mix(1, 2, 3) == 15020427595393229491
 
 

@@ -5,6 +5,7 @@ import struct
 import warnings
 import zlib
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -198,10 +199,8 @@ def test_damaged_pictures_raise_nothing_else() -> None:
             damaged[random.integers(0, len(data), 4)] = random.integers(0, 256, 4)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of Pillow's, about metadata
-                try:
+                with suppress(UnreadableImage):
                     decode_image(damaged.tobytes(), max_pixels=10_000)
-                except UnreadableImage as reason:
-                    assert str(reason)
 
 
 def test_threads_give_the_same_pixels() -> None:

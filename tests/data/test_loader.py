@@ -113,14 +113,16 @@ def test_unique_groups_never_meet(tmp_path: Path) -> None:
 def test_groups_are_ids_of_the_column(tmp_path: Path) -> None:
     (batch,) = _draw(_data(recipe(write_pairs(tmp_path, 4))), 1)
     expected = [stable_id(f"g{sample}") for sample in batch.sample_ids.tolist()]
-    assert batch.group_ids.dtype == torch.int64 and batch.group_ids.tolist() == expected
+    assert batch.group_ids.dtype == torch.int64
+    assert batch.group_ids.tolist() == expected
 
 
 def test_held_out_groups_are_whole_and_never_drawn(tmp_path: Path) -> None:
     data = _data(recipe(write_pairs(tmp_path, 60, num_groups=20), validation=0.3))
     drawn = {row for batch in _draw(data, data.steps_per_epoch or 0) for row in batch.sample_ids.tolist()}
     held_out = set(data.held_out.tolist())
-    assert held_out and not drawn & held_out
+    assert held_out
+    assert not drawn & held_out
     assert not {row % 20 for row in range(60) if row not in held_out} & {row % 20 for row in held_out}
     assert any(remark.startswith(f"held out: {len(held_out)} rows of") for remark in data.remarks)
 
@@ -137,7 +139,8 @@ def test_unreadable_picture_is_left_out_and_written_down(tmp_path: Path) -> None
         assert sorted(sizes) == [3, 3] + [4] * 10
         lines = [json.loads(line) for line in (run / "quarantine.jsonl").read_text().splitlines()]
         assert [(line["sample_id"], line["epoch"]) for line in lines] == [(4, 0), (4, 1)]
-        assert "truncated" in lines[0]["reason"] and lines[0]["path"].endswith("4.png")
+        assert "truncated" in lines[0]["reason"]
+        assert lines[0]["path"].endswith("4.png")
 
 
 def test_too_many_unreadable_pictures_stop_the_run(tmp_path: Path) -> None:
@@ -174,7 +177,9 @@ def test_missing_captions_never_train(tmp_path: Path) -> None:
     data = _data(recipe(tmp_path / "a.csv", max_unreadable=0.1, batch_size=11))
     data.quarantine.write_to(tmp_path)
     drawn = [caption for batch in _draw(data, 3) for caption in texts_of(batch.texts[0])]
-    assert data.num_rows == 11 and "nan" not in drawn and len(set(drawn)) == 11
+    assert data.num_rows == 11
+    assert "nan" not in drawn
+    assert len(set(drawn)) == 11
     (line,) = (tmp_path / "quarantine.jsonl").read_text().splitlines()
     assert json.loads(line) == {
         "sample_id": 5,
@@ -183,7 +188,7 @@ def test_missing_captions_never_train(tmp_path: Path) -> None:
         "source": "a.csv",
     }
     assert "1 rows without a usable caption are left out" in data.remarks
-    with pytest.raises(UserError, match="1 of 12 rows cannot be used, more than the 1.00% allowed"):
+    with pytest.raises(UserError, match=r"1 of 12 rows cannot be used, more than the 1.00% allowed"):
         _data(recipe(tmp_path / "a.csv"))
 
 
@@ -202,7 +207,7 @@ def test_missing_column_names_the_nearest(tmp_path: Path) -> None:
 def test_caption_that_is_no_text_is_an_error(tmp_path: Path) -> None:
     (name,) = write_pictures(tmp_path, 1)
     file = write_lines(tmp_path / "a.jsonl", [{"image": name, "text": 5}])
-    with pytest.raises(UserError, match='data.columns.text: "text" in a.jsonl holds int64, not text'):
+    with pytest.raises(UserError, match=r'data.columns.text: "text" in a.jsonl holds int64, not text'):
         _data(recipe(file))
 
 

@@ -50,7 +50,7 @@ def test_one_bad_row_among_the_first_does_not_stop() -> None:
 
 
 def test_zero_allows_none() -> None:
-    with pytest.raises(UserError, match="more than the 0.00% allowed"):
+    with pytest.raises(UserError, match=r"more than the 0.00% allowed"):
         Quarantine(max_unreadable=0.0).add([_record()], num_seen=1_000_000)
 
 

@@ -30,7 +30,8 @@ def _request(*positions: int, epoch: int = 0, **options: Any) -> BatchRequest:
 
 
 def _same(one: BuiltBatch, other: BuiltBatch) -> bool:
-    assert one.batch is not None and other.batch is not None
+    assert one.batch is not None
+    assert other.batch is not None
     return all(torch.equal(a, b) for a, b in zip(one.batch.images, other.batch.images, strict=True)) and torch.equal(
         one.batch.texts[0].input_ids, other.batch.texts[0].input_ids
     )
@@ -39,8 +40,10 @@ def _same(one: BuiltBatch, other: BuiltBatch) -> bool:
 def test_batch_holds_what_was_asked_for(tmp_path: Path) -> None:
     built = _builder(write_pairs(tmp_path))[_request(5, 2, 4)]
     batch = built.batch
-    assert batch is not None and (built.step, built.records, built.num_seen) == (7, (), 3)
-    assert batch.sample_ids.tolist() == [5, 2, 4] and batch.group_ids.tolist() == [50, 20, 40]
+    assert batch is not None
+    assert (built.step, built.records, built.num_seen) == (7, (), 3)
+    assert batch.sample_ids.tolist() == [5, 2, 4]
+    assert batch.group_ids.tolist() == [50, 20, 40]
     assert texts_of(batch.texts[0]) == ["caption 5", "caption 2", "caption 4"]
     assert torch.equal(batch.images[0][1], PREPROCESSING.resize(picture(2)))
 
@@ -48,7 +51,8 @@ def test_batch_holds_what_was_asked_for(tmp_path: Path) -> None:
 def test_sample_looks_the_same_in_any_company(tmp_path: Path) -> None:
     builder = _builder(write_pairs(tmp_path), ImageViewConfig(random_resized_crop=(0.2, 1.0)))
     alone, among = builder[_request(4, epoch=3)].batch, builder[_request(9, 0, 4, 7, epoch=3)].batch
-    assert alone is not None and among is not None
+    assert alone is not None
+    assert among is not None
     assert torch.equal(alone.images[0][0], among.images[0][2])
 
 
@@ -56,9 +60,11 @@ def test_views_epochs_and_seeds_differ(tmp_path: Path) -> None:
     file, view = write_pairs(tmp_path), ImageViewConfig(affine=AffineConfig(degrees=40))
     builder = _builder(file, view, view)
     first, again, later = builder[_request(1, 2)], builder[_request(1, 2)], builder[_request(1, 2, epoch=1)]
-    assert _same(first, again) and not _same(first, later)
+    assert _same(first, again)
+    assert not _same(first, later)
     assert not _same(first, _builder(file, view, view, seed=1)[_request(1, 2)])
-    assert first.batch is not None and not torch.equal(*first.batch.images)
+    assert first.batch is not None
+    assert not torch.equal(*first.batch.images)
 
 
 def test_one_of_several_captions_is_drawn_by_epoch(tmp_path: Path) -> None:
@@ -85,7 +91,8 @@ def test_unreadable_picture_leaves_its_batch_with_a_reason(tmp_path: Path) -> No
     (tmp_path / "5.png").unlink()
     (tmp_path / "6.png").write_bytes(encoded(picture(6, (200, 100))))
     built = _builder(file)[_request(3, 4, 5, 6, 7, epoch=2)]
-    assert built.batch is not None and built.batch.sample_ids.tolist() == [3, 7] == (built.batch.group_ids // 10).tolist()
+    assert built.batch is not None
+    assert built.batch.sample_ids.tolist() == [3, 7] == (built.batch.group_ids // 10).tolist()
     assert len(built.batch) == len(built.batch.images[0]) == len(built.batch.texts[0])
     assert [(record.sample_id, record.epoch) for record in built.records] == [(4, 2), (5, 2), (6, 2)]
     assert [record.path for record in built.records] == [str(tmp_path / f"{index}.png") for index in (4, 5, 6)]
@@ -97,12 +104,14 @@ def test_unreadable_picture_leaves_its_batch_with_a_reason(tmp_path: Path) -> No
 def test_nothing_readable_is_no_batch(tmp_path: Path) -> None:
     file = write_lines(tmp_path / "a.jsonl", [{"image": "gone.png", "text": "x"}])
     built = _builder(file)[_request(0)]
-    assert built.batch is None and len(built.records) == 1
+    assert built.batch is None
+    assert len(built.records) == 1
 
 
 def test_rows_of_a_stream_come_with_the_request(tmp_path: Path) -> None:
     builder = _builder(write_pairs(tmp_path))
     rows = [{"image": encoded(picture(1)), "text": "a text"}]
     batch = builder[_request(99, rows=rows)].batch
-    assert batch is not None and texts_of(batch.texts[0]) == ["a text"]
+    assert batch is not None
+    assert texts_of(batch.texts[0]) == ["a text"]
     assert torch.equal(batch.images[0][0], PREPROCESSING.resize(picture(1)))

@@ -59,7 +59,9 @@ def test_csv_is_text_and_a_missing_field_is_none(tmp_path: Path, streaming: bool
     assert source.resolve("a.png") == str(tmp_path / "a.png")
 
 
-@pytest.mark.parametrize(("name", "delimiter", "option"), [("a.tsv", "\t", None), ("a.csv", ";", ";"), ("b.csv", "|", "|")])
+@pytest.mark.parametrize(
+    ("name", "delimiter", "option"), [("a.tsv", "\t", None), ("a.csv", ";", ";"), ("b.csv", "|", "|")]
+)
 def test_csv_with_any_delimiter(tmp_path: Path, name: str, delimiter: str, option: str | None) -> None:
     (tmp_path / name).write_text(f"image{delimiter}text\na.png{delimiter}red, or so\n")
     assert _rows(_open(tmp_path / name, delimiter=option)) == [{"image": "a.png", "text": "red, or so"}]
@@ -196,7 +198,9 @@ def test_splits_of_a_folder_of_parquet_files(tmp_path: Path) -> None:
         _open(tmp_path, split="tset")
 
 
-def test_opening_leaves_progress_bars_and_logging_as_they_were(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_opening_leaves_progress_bars_and_logging_as_they_were(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     file = write_lines(tmp_path / "a.jsonl", [{"image": "x.png"}])
     before = datasets.are_progress_bars_disabled(), datasets.utils.logging.get_verbosity()
     _open(file)
@@ -222,7 +226,11 @@ def test_importing_and_opening_local_files_needs_no_network(tmp_path: Path) -> N
     )
     online = {key: value for key, value in os.environ.items() if "OFFLINE" not in key}
     done = subprocess.run(
-        [sys.executable, "-c", code], env={**online, "HF_HOME": str(tmp_path)}, capture_output=True, text=True, check=True
+        [sys.executable, "-c", code],
+        env={**online, "HF_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert done.stdout == "1\n"
 

@@ -79,12 +79,12 @@ def test_too_few_groups_are_said_before_memory_fills(tmp_path: Path) -> None:
 
 
 def test_stream_without_a_full_batch_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="a.jsonl does not fill one batch of 4"):
+    with pytest.raises(UserError, match=r"a.jsonl does not fill one batch of 4"):
         next(_plan(tmp_path, [{}] * 3).requests(0, 0, 1))
 
 
 def test_error_within_the_stream_is_one_message(tmp_path: Path) -> None:
     plan = _plan(tmp_path, [{}] * 9)
     (tmp_path / "a.jsonl").write_text("{broken\n")
-    with pytest.raises(UserError, match="cannot read a.jsonl as a stream"):
+    with pytest.raises(UserError, match=r"cannot read a.jsonl as a stream"):
         next(plan.requests(0, 0, 1))

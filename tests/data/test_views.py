@@ -105,4 +105,5 @@ def test_flip_always_is_a_mirror_image() -> None:
 
 def test_grayscale_always_has_equal_channels() -> None:
     pixels = _draw(_view(grayscale=1.0), picture())
-    assert torch.equal(pixels[0], pixels[1]) and torch.equal(pixels[0], pixels[2])
+    assert torch.equal(pixels[0], pixels[1])
+    assert torch.equal(pixels[0], pixels[2])

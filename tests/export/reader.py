@@ -13,12 +13,14 @@ from pathlib import Path
 sys.modules["mmcl"] = None  # type: ignore[assignment]
 sys.modules["evaluation"] = None  # type: ignore[assignment]
 
-import numpy as np
-import torch
-from PIL import Image
+import numpy as np  # noqa: E402
+import torch  # noqa: E402
+from PIL import Image  # noqa: E402
 
 
-def by_transformers(folder: str, pictures: list[Image.Image], texts: list[str], padding: object) -> tuple[object, object]:
+def by_transformers(
+    folder: str, pictures: list[Image.Image], texts: list[str], padding: object
+) -> tuple[object, object]:
     from transformers import AutoModel, AutoProcessor
 
     model, processor = AutoModel.from_pretrained(folder).eval(), AutoProcessor.from_pretrained(folder)

@@ -124,7 +124,7 @@ def test_packaged_tokenizers_are_found_by_name(tmp_path: Path, monkeypatch: pyte
     save_tokenizer(tmp_path / "tokenizers" / "runes")
     monkeypatch.setattr("mmcl.text.tokenizer.packaged_folder", lambda kind: tmp_path / kind)
     assert len(load_tokenizer("runes")) == len(SPECIAL) + len(WORDS)
-    with pytest.raises(UserError, match='no tokenizer "rumes": not packaged .runes.*Did you mean "runes"'):
+    with pytest.raises(UserError, match=r'no tokenizer "rumes": not packaged .runes.*Did you mean "runes"'):
         load_tokenizer("rumes")
     assert packaged.packaged_folder("tokenizers") != tmp_path
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 from torch.nn import functional as F
-from transformers import AutoModel, AutoProcessor, ViTConfig, ViTModel
+from transformers import AlignConfig, AutoModel, AutoProcessor, CLIPImageProcessor, ViTConfig, ViTModel
 
 from mmcl.errors import UserError
 from mmcl.export.verify import sample_pictures
@@ -16,7 +16,6 @@ from mmcl.recipe import ModelConfig
 from mmcl.towers.joint import JointTowers, build_joint
 from tests.towers import tiny_configs as tiny
 from tests.towers.tiny_configs import joint
-from transformers import AlignConfig, CLIPImageProcessor
 
 PIXELS = torch.rand(3, 3, 32, 32)
 TEXTS = ["alpha", "a greek letter", "one two black white"]
@@ -40,9 +39,7 @@ def test_embeddings_are_those_of_transformers(tmp_path: Path, tokenizer: str, mo
     theirs = save_joint(model_type, tokenizer, tmp_path)
     ours = build_model(ModelConfig(name=str(tmp_path))).eval()
     padding = "max_length" if model_type == "siglip" else True
-    tokens = AutoProcessor.from_pretrained(tmp_path)(
-        text=TEXTS, padding=padding, truncation=True, return_tensors="pt"
-    )
+    tokens = AutoProcessor.from_pretrained(tmp_path)(text=TEXTS, padding=padding, truncation=True, return_tensors="pt")
     expected = F.normalize(theirs.get_text_features(**tokens).pooler_output, dim=-1)
     torch.testing.assert_close(ours.encode_text(ours.tokenizer(TEXTS)).embeddings, expected)
     pixels = torch.stack([ours.preprocessing.resize(picture) for picture in sample_pictures()])
@@ -121,7 +118,9 @@ def test_a_checkpoint_without_preprocessing_says_what_it_takes(
 
 def test_one_tower_is_no_joint_model(tmp_path: Path) -> None:
     ViTModel(ViTConfig(**tiny.PATCHES)).save_pretrained(tmp_path)
-    with pytest.raises(UserError, match="is a vit, which does not encode both pictures and texts; give a joint model, or"):
+    with pytest.raises(
+        UserError, match="is a vit, which does not encode both pictures and texts; give a joint model, or"
+    ):
         build_joint(ModelConfig(name=str(tmp_path)))
 
 
@@ -129,5 +128,5 @@ def test_misspelt_field_of_a_tower_is_named_with_its_place(tokenizer: str) -> No
     config = joint("clip", tokenizer).config
     assert config is not None
     config = {**config, "vision_config": {**config["vision_config"], "patchsize": 8}}
-    with pytest.raises(UserError, match='config.vision_config: clip_vision_model has no "patchsize". Did you mean'):
+    with pytest.raises(UserError, match=r'config\.vision_config: clip_vision_model has no "patchsize". Did you mean'):
         build_joint(ModelConfig(config=config, tokenizer=tokenizer))

@@ -12,7 +12,9 @@ from tests.towers import tiny_configs as tiny
 
 
 def test_a_folder_without_model_says_what_it_lacks(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"is a folder without a model: it holds no config.json, open_clip_config.json or"):
+    with pytest.raises(
+        UserError, match=r"is a folder without a model: it holds no config.json, open_clip_config.json or"
+    ):
         load_config(str(tmp_path))
 
 
@@ -58,8 +60,13 @@ def test_default_preprocessing_takes_the_size_of_the_config() -> None:
 
 def test_quiet_transformers_is_as_loud_as_before_afterwards() -> None:
     level, bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
-    with pytest.raises(RuntimeError, match="inside"), quiet_transformers():
-        assert transformers_logging.get_verbosity() == transformers_logging.ERROR
-        assert not transformers_logging.is_progress_bar_enabled()
-        raise RuntimeError("inside")
+
+    def fail() -> None:
+        with quiet_transformers():
+            assert transformers_logging.get_verbosity() == transformers_logging.ERROR
+            assert not transformers_logging.is_progress_bar_enabled()
+            raise RuntimeError("inside")
+
+    with pytest.raises(RuntimeError, match="inside"):
+        fail()
     assert (transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()) == (level, bars)

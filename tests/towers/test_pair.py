@@ -12,6 +12,7 @@ from transformers import (
     BertForMaskedLM,
     BertModel,
     CLIPImageProcessor,
+    PreTrainedTokenizerFast,
     ViTConfig,
     ViTForImageClassification,
     ViTModel,
@@ -27,7 +28,6 @@ from tests.tiny import save_tokenizer
 from tests.towers import tiny_configs as tiny
 from tests.towers.tiny_configs import joint, pair
 from tokenizers import Tokenizer, models, processors
-from transformers import PreTrainedTokenizerFast
 
 PIXELS = torch.rand(3, 3, 32, 32)
 TEXTS = ["alpha", "a greek letter", "one two black white"]
@@ -184,7 +184,13 @@ def test_recipe_overrides_preprocessing(tokenizer: str) -> None:
         (tiny.BERT, tiny.BERT, {}, {}, "a fresh bert does not take pictures"),
         (tiny.VIT, tiny.VIT, {}, {}, "a fresh vit .vit. is not a text encoder"),
         ({"model_type": "clip"}, tiny.BERT, {}, {}, "a fresh clip is a joint model"),
-        (tiny.VIT, {"model_type": "t5", "d_model": 16}, {}, {}, "is an encoder and a decoder .t5.; a tower is an encoder"),
+        (
+            tiny.VIT,
+            {"model_type": "t5", "d_model": 16},
+            {},
+            {},
+            "is an encoder and a decoder .t5.; a tower is an encoder",
+        ),
         (tiny.VIT, {"model_type": "siglip_text_model"}, {}, {}, "a siglip_text_model cannot be a tower"),
         ({**tiny.VIT, "hidden_sise": 8}, tiny.BERT, {}, {}, 'vit has no "hidden_sise". Did you mean "hidden_size"'),
         ({"model_type": "vitt"}, tiny.BERT, {}, {}, 'transformers knows no "vitt". Did you mean "vit"'),

@@ -26,9 +26,7 @@ def exported(config: ModelConfig, folder: Path) -> TwoTower:
     return model.eval()
 
 
-@pytest.mark.parametrize(
-    "name", ["vit-bert", "resnet-bert", "timm-clip", "clip", "siglip", "open_clip"]
-)
+@pytest.mark.parametrize("name", ["vit-bert", "resnet-bert", "timm-clip", "clip", "siglip", "open_clip"])
 def test_loading_gives_exactly_what_was_saved(tmp_path: Path, tokenizer: str, open_clip_name: str, name: str) -> None:
     config = {
         "vit-bert": pair(tiny.VIT, tiny.BERT, tokenizer, {"image_mean": (0.1, 0.2, 0.3)}, {"max_length": 10}),

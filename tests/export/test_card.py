@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from mmcl.export.card import ModelCardFacts, Score, write_card
+from mmcl.export.verify import FormCheck
+from mmcl.model import TwoTower, build_model
+from tests.towers import tiny_configs as tiny
+from tests.towers.tiny_configs import joint, pair
+
+FACTS = ModelCardFacts(
+    "tiny pair",
+    training_data="Forty pictures of nothing.",
+    recipe="data: nothing\n",
+    scores=(
+        Score("retrieval", "nothing", "image_retrieval_recall@1", 0.359, 0.333, 0.38),
+        Score("zeroshot_classification", "digits", "acc5", None),
+    ),
+    limitations=("It has seen nothing.",),
+    license="apache-2.0",
+    languages=("en",),
+)
+CHECKS = (
+    FormCheck("mmcl", 1.0),
+    FormCheck("towers", 0.5),
+    FormCheck("sentence_transformers", None, "ImportError: no such thing"),
+)
+
+
+@pytest.fixture(scope="module")
+def model(tokenizer: str) -> TwoTower:
+    return build_model(pair(tiny.VIT, tiny.BERT, tokenizer))
+
+
+def card(
+    model: TwoTower, folder: Path, checks: Any = CHECKS, facts: ModelCardFacts = FACTS, form: Any = "router"
+) -> str:
+    write_card(folder / "README.md", model, form, checks, facts)
+    return (folder / "README.md").read_text()
+
+
+def test_metadata_is_yaml_that_the_hub_reads(model: TwoTower, tmp_path: Path) -> None:
+    metadata = yaml.safe_load(card(model, tmp_path).split("---\n")[1])
+    assert metadata["library_name"] == "sentence-transformers"
+    assert metadata["license"] == "apache-2.0"
+    assert metadata["language"] == ["en"]
+    assert "sentence-transformers" in metadata["tags"]
+    results = metadata["model-index"][0]["results"]
+    assert len(results) == 1, "a number that does not exist is left out"
+    assert results[0]["metrics"] == [{"type": "image_retrieval_recall@1", "value": 0.359}]
+
+
+def test_scores_are_times_100_with_their_interval(model: TwoTower, tmp_path: Path) -> None:
+    text = card(model, tmp_path)
+    assert "| retrieval | nothing | image_retrieval_recall@1 | 35.9 [33.3, 38.0] |" in text
+    assert "| zeroshot_classification | digits | acc5 | none |" in text
+
+
+def test_only_ways_that_hold_are_shown_how(model: TwoTower, tmp_path: Path) -> None:
+    text = card(model, tmp_path)
+    assert "| mmcl | yes (cosine 1.0000000) |" in text
+    assert "| transformers, each tower alone | no (cosine 0.5000000) |" in text
+    assert "| sentence-transformers (6 or later) | no: ImportError: no such thing |" in text
+    assert "mmcl.load(" in text
+    assert "AutoImageProcessor.from_pretrained" not in text
+    assert "SentenceTransformer(" not in text
+
+
+def test_what_was_not_compared_is_shown_and_said(model: TwoTower, tmp_path: Path) -> None:
+    skipped = FormCheck("sentence_transformers", None, "not compared: sentence-transformers is not installed")
+    text = card(model, tmp_path, [skipped])
+    assert "| not compared: sentence-transformers is not installed |" in text
+    assert "SentenceTransformer(" in text
+
+
+def test_the_facts_are_in_it(model: TwoTower, tmp_path: Path) -> None:
+    text = card(model, tmp_path)
+    for expected in (
+        "# tiny pair",
+        "Forty pictures of nothing.",
+        "```yaml\ndata: nothing\n```",
+        "- It has seen nothing.",
+        "- Texts are cut after 12 tokens.",
+        "| temperature | 0.07 (logit scale 14.29) |",
+        "The temperature is in `mmcl.json`",
+    ):
+        assert expected in " ".join(text.split(" ")), expected
+
+
+def test_without_facts_it_says_so(model: TwoTower, tmp_path: Path) -> None:
+    text = card(model, tmp_path, facts=ModelCardFacts("x"))
+    assert "What it was trained on was not stated." in text
+    assert "## Evaluation" not in text
+    assert "model-index" not in text
+
+
+def test_siglip_is_shown_with_its_padding(tokenizer: str, tmp_path: Path) -> None:
+    siglip = build_model(joint("siglip", tokenizer))
+    text = card(siglip, tmp_path, [FormCheck("transformers", 1.0)], form="joint")
+    assert 'padding="max_length"' in text
+    assert "logit bias -10" in text
+    clip = build_model(joint("clip", tokenizer))
+    assert "padding=True" in card(clip, tmp_path, [FormCheck("transformers", 1.0)], form="joint")
