@@ -4,7 +4,8 @@ Mappings merge key by key; lists and scalars replace. An override is a recipe of
 first, so that ``data: x.csv`` over a base keeps the base's ``data.columns``. Three things don't mix with what they
 replace, and push it out:
 
-- another way to name a model (``name``, ``config``, or ``image`` and ``text``) pushes out the others;
+- another way to name a model (``name``, ``config``, or ``image`` and ``text``) pushes out the others, and another
+  ``name`` the tokenizer of the old one;
 - another ``path`` of a source pushes out the old source's format, split and so on, and another ``task``, ``type`` or
   ``model_type`` the fields of the old one;
 - a recipe's ``name`` and ``description`` are its own, never its base's.
@@ -54,13 +55,11 @@ def _pushed_out(base: Mapping[str, Node], over: Mapping[str, Node], sections: Se
     for identity in _IDENTITIES:
         if identity in base and identity in over and base[identity].value != over[identity].value:
             return set(base)
-    for section in sections:
-        for kind in _KINDS.get(section, ()):
-            if over.keys() & (kind - {"tokenizer"}):
-                return {key for other in _KINDS[section] if other != kind for key in other & base.keys()} - (
-                    set() if "config" in base else {"tokenizer"}
-                )
-    return set()
+    if "name" in base and "name" in over and base["name"].value == over["name"].value:
+        return set()
+    kinds = [kind for section in sections for kind in _KINDS.get(section, ())]
+    named = [kind for kind in kinds if over.keys() & (kind - {"tokenizer"})]
+    return {key for kind in kinds if named and kind not in named for key in kind}
 
 
 def apply_overrides(root: Node, overrides: Sequence[str] | Mapping[str, object]) -> tuple[Node, list[Problem]]:

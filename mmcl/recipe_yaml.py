@@ -182,7 +182,7 @@ class _Reader:
             self.problems.append(Problem(origin, path, f"the YAML tag {node.tag} is not allowed"))
             return Node(None, origin)
         try:
-            return Node(self.loader.construct_object(node), origin)  # type: ignore[no-untyped-call]
+            return Node(self.loader.construct_object(node), origin)
         except ValueError:
             self.problems.append(
                 Problem(origin, path, f"cannot be read as {node.tag.removeprefix(_TAG)}: {node.value}")
@@ -225,7 +225,7 @@ def read_value(text: str, source: str) -> tuple[Node, list[Problem]]:
     loader = _Loader("")
     try:
         tag = loader.resolve(yaml.ScalarNode, text, (True, False))  # type: ignore[no-untyped-call]
-        value = text if tag in _TEXT_TAGS else loader.construct_object(yaml.ScalarNode(tag, text))  # type: ignore[no-untyped-call]
+        value = text if tag in _TEXT_TAGS else loader.construct_object(yaml.ScalarNode(tag, text))
     except ValueError:
         value = text
     return Node(value, origin), []

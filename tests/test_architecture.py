@@ -71,9 +71,10 @@ def test_only_one_file_calls_a_collective() -> None:
         if file == ROOT / "mmcl/distributed.py":
             continue
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Attribute) and node.attr in COLLECTIVES and isinstance(node.value, ast.Name):
-                if node.value.id in {"dist", "torch"}:
-                    wrong.append(f"{file.relative_to(ROOT)}:{node.lineno} {node.attr}")
+            if not isinstance(node, ast.Attribute) or not isinstance(node.value, ast.Name):
+                continue
+            if node.attr in COLLECTIVES and node.value.id in {"dist", "torch"}:
+                wrong.append(f"{file.relative_to(ROOT)}:{node.lineno} {node.attr}")
     assert wrong == []
 
 

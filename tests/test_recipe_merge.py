@@ -57,6 +57,16 @@ def test_a_short_form_keeps_what_the_base_says_beside_it():
             {"name": "b", "temperature": 0.1, "pretrained": False},
         ),
         ({"name": "a", "tokenizer": "t"}, {"temperature": 1}, {"name": "a", "tokenizer": "t", "temperature": 1}),
+        (
+            {**PAIR, "text": {"name": "a", "tokenizer": "t", "pooling": "cls"}},
+            {"text": "b"},
+            {**PAIR, "text": {"name": "b", "pooling": "cls"}},
+        ),
+        (
+            {"name": "a", "tokenizer": "t"},
+            {"name": "a", "temperature": 1},
+            {"name": "a", "tokenizer": "t", "temperature": 1},
+        ),
         (PAIR, {"text": "c/bert"}, {"image": {"name": "a/vit"}, "text": {"name": "c/bert"}}),
         (PAIR, {"image": {"config": {"model_type": "vit"}}}, {**PAIR, "image": {"config": {"model_type": "vit"}}}),
         (PAIR, {"embedding_dim": 8}, {**PAIR, "embedding_dim": 8}),

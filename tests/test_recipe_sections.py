@@ -11,7 +11,7 @@ from mmcl.recipe_yaml import Origin, at_origin, read_yaml
 SHORT = {
     "model": {"image": "a/vit", "text": {"name": "b/bert"}, "embedding_dim": 64},
     "data": {"train": "x.csv", "validation": "y.csv"},
-    "objectives": ["clip", {"clip": 0.5}, {"clip": {"weight": 2}}, {"type": "clip", "weight": 3}],
+    "objectives": ["clip", {"clip": 0.5}, {"clip": {"weight": 2}}, {"type": "clip", "weight": 3}, {"type": "clip"}],
     "evaluate": ["retrieval", {"task": "zeroshot_classification", "data": "digits"}],
 }
 
@@ -28,7 +28,9 @@ def test_expanded_values_are_whole():
     long = expand(at_origin(SHORT, Origin("f"))).plain()
     assert long["data"] == {"train": {"path": "x.csv"}, "validation": {"path": "y.csv"}}
     assert long["model"]["image"] == {"name": "a/vit"}
-    assert long["objectives"] == [{"type": "clip"}, *({"type": "clip", "weight": weight} for weight in (0.5, 2, 3))]
+    weights = [objective.get("weight") for objective in long["objectives"]]
+    assert weights == [None, 0.5, 2, 3, None]
+    assert {objective["type"] for objective in long["objectives"]} == {"clip"}
     assert long["evaluate"] == [
         {"task": "retrieval"},
         {"task": "zeroshot_classification", "data": {"path": "digits"}},

@@ -56,6 +56,8 @@ def test_merge_keys_and_aliases_work_and_are_no_duplicates():
     root = read("a: &x {p: 1, q: 2}\nb:\n  <<: *x\n  q: 3\nc:\n  <<: *x\nd: *x\n")
     assert root.plain()["b"] == {"p": 1, "q": 3}
     assert root.plain()["c"] == root.plain()["d"] == {"p": 1, "q": 2}
+    twice = read("a: &x {p: 1}\nb: &y {<<: *x, p: 2}\nc: *y\n")
+    assert twice.plain()["b"] == twice.plain()["c"] == {"p": 2}
 
 
 @pytest.mark.parametrize("tag", ["!!python/object/apply:os.system", "!!binary", "!!timestamp", "!mine"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from copy import deepcopy
 from pathlib import Path
 from typing import Any, Literal
@@ -156,13 +155,12 @@ def _write_tower(folder: Path, part: str, backbone: Any, pooling: str, width: in
     """Write one tower and its pooling; return their modules."""
     drops_pooler = hasattr(backbone, "pooler") and backbone.pooler is None
     save_pretrained(backbone.config, backbone.state_dict(), folder / part, has_pooler=not drops_pooler)
-    takes_switch = "add_pooling_layer" in inspect.signature(type(backbone).__init__).parameters
     st.write_transformer(
         folder / part,
         {part: ("forward", "pooler_output" if pooling.endswith("pooler") else "last_hidden_state")},
         is_pooled=pooling == "pooler",
         # Else sentence-transformers would make a pooler of random weights, and say so.
-        model_kwargs={"add_pooling_layer": False} if drops_pooler and takes_switch else None,
+        model_kwargs={"add_pooling_layer": False} if drops_pooler else None,
     )
     if pooling == "pooler":
         return [(part, st.TRANSFORMER)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import dataclass
 from typing import Any
 
@@ -170,10 +171,10 @@ def _settle_image_pooling(image: _Tower, asked: str, size: int) -> tuple[str, in
     """Return the pooling that ``auto`` means and the features' width, and drop a pooler that is not used."""
     output = _try_image(image, size)
     pooled = getattr(output, "pooler_output", None)
-    parametric = has_parametric_pooler(image.model)
     pooling = asked
     if asked == "auto":
-        pooling = "pooler" if pooled is not None and (image.has_trained_pooler or not parametric) else "mean"
+        is_made = image.has_trained_pooler or not _has_parametric_pooler(image.model)
+        pooling = "pooler" if pooled is not None and is_made else "mean"
     states = output.last_hidden_state
     if pooling == "pooler" and pooled is None:
         raise UserError(f"{image.label} has no pooler of its own; image.pooling must be cls or mean, got pooler")
@@ -182,8 +183,8 @@ def _settle_image_pooling(image: _Tower, asked: str, size: int) -> tuple[str, in
     if pooling == "mean" and states.dim() == 4 and pooled is not None and states.shape[1] != pooled.shape[1]:
         # A map with its channels last; nothing outside of the model knows which dimension is which.
         raise UserError(f"{image.label} can only be pooled by itself; image.pooling must be pooler, got {asked}")
-    if pooling != "pooler" and parametric:
-        image.model.pooler = None
+    if pooling != "pooler":
+        drop_pooler(image.model)
     if pooling == "pooler" and pooled is not None and pooled.dim() == 4:
         pooling = "flattened_pooler"
     return pooling, pool_image(output, pooling).shape[1]
@@ -212,18 +213,17 @@ def _settle_text_pooling(text: _Tower, asked: str, tokenizer: HuggingFaceTokeniz
     except (ValueError, TypeError) as error:
         raise UserError(f"{text.label} ({text.config.model_type}) is not a text encoder") from error
     pooled = getattr(output, "pooler_output", None)
-    parametric = has_parametric_pooler(text.model)
     pooling = asked
     if asked == "auto":
-        pooling = "pooler" if pooled is not None and not parametric else "mean"
+        pooling = "pooler" if pooled is not None and not _has_parametric_pooler(text.model) else "mean"
     if pooling == "pooler":
         if pooled is None:
             raise UserError(
                 f"{text.label} has no pooler of its own; text.pooling must be cls, mean or last, got pooler"
             )
         _check_end_token(text, tokenizer)
-    elif parametric:
-        text.model.pooler = None
+    else:
+        drop_pooler(text.model)
     return pooling, pool_text(output, tokens.attention_mask, pooling).shape[1]
 
 
@@ -244,7 +244,12 @@ def _check_end_token(text: _Tower, tokenizer: HuggingFaceTokenizer) -> None:
         )
 
 
-def has_parametric_pooler(model: PreTrainedModel) -> bool:
-    """True when the model ends in a ``pooler`` with weights of its own, as BERT and ViT do."""
+def drop_pooler(model: PreTrainedModel) -> None:
+    """Take away a pooler with weights, as BERT and ViT have it, where the architecture can do without."""
+    if _has_parametric_pooler(model) and "add_pooling_layer" in inspect.signature(type(model).__init__).parameters:
+        model.pooler = None
+
+
+def _has_parametric_pooler(model: PreTrainedModel) -> bool:
     pooler = getattr(model, "pooler", None)
     return isinstance(pooler, nn.Module) and any(True for _ in pooler.parameters())

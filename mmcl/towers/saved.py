@@ -15,7 +15,7 @@ from mmcl.text.tokenizer import HuggingFaceTokenizer, load_tokenizer
 from mmcl.towers.joint import assemble_joint
 from mmcl.towers.loading import load_backbone, load_config, refuse_missing
 from mmcl.towers.open_clip import build_open_clip
-from mmcl.towers.pair import PairTowers, has_parametric_pooler
+from mmcl.towers.pair import PairTowers, drop_pooler
 from mmcl.towers.preprocessing import ImagePreprocessing
 from mmcl.towers.towers import LoadedTowers, freeze_unused, probe
 
@@ -113,8 +113,8 @@ def _load_router(folder: Path, description: Description) -> LoadedTowers:
     for part in (IMAGE_FOLDER, TEXT_FOLDER):
         source = str(folder / part)
         model, missing = load_backbone(source, load_config(source))
-        if not pair[part]["pooling"].endswith("pooler") and has_parametric_pooler(model):
-            model.pooler = None
+        if not pair[part]["pooling"].endswith("pooler"):
+            drop_pooler(model)
             missing = {name for name in missing if not name.startswith("pooler.")}
         refuse_missing(missing, source)
         models.append(model)

@@ -15,9 +15,9 @@ from mmcl.data.evaluation_rows import validation_rows
 from mmcl.data.loader import build_train_data
 from mmcl.model import build_model
 from mmcl.recipe import Recipe
+from mmcl.training.accelerator import build_accelerator
 from mmcl.training.judge import build_tasks
 from mmcl.training.observer import Observer
-from mmcl.training.run import build_accelerator
 from mmcl.training.trainer import Trainer
 
 SMALL_BATCH_NORM = 16

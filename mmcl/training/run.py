@@ -5,13 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
-
-import torch
-from accelerate import Accelerator
-from accelerate.utils import DistributedDataParallelKwargs, InitProcessGroupKwargs
 
 from evaluation import TaskResult
 from mmcl import distributed
@@ -23,6 +18,7 @@ from mmcl.export import ModelCardFacts, Score, export_model
 from mmcl.model import build_model
 from mmcl.recipe import Recipe
 from mmcl.recipe_files import dump_recipe, load_recipe
+from mmcl.training.accelerator import build_accelerator
 from mmcl.training.judge import AnyBuiltTask, build_tasks, headline_metrics, judge
 from mmcl.training.observer import Observer
 from mmcl.training.results import write_results
@@ -94,37 +90,6 @@ def run_recipe(
     distributed.barrier()
     accelerator.end_training()
     return Run(folder.path, tuple(results))
-
-
-def build_accelerator(recipe: Recipe) -> Accelerator:
-    """Set up processes, device and precision.
-
-    Raises:
-        UserError: for a precision the device has not, or a batch that the processes cannot share evenly.
-    """
-    has_cuda = torch.cuda.is_available()
-    if recipe.precision == "fp16" and not has_cuda:
-        raise UserError("precision: fp16 needs a GPU; on a CPU use fp32 or bf16")
-    automatic = "bf16" if has_cuda and torch.cuda.is_bf16_supported() else "fp32"
-    precision = automatic if recipe.precision == "auto" else recipe.precision
-    accelerator = Accelerator(
-        mixed_precision="no" if precision == "fp32" else precision,
-        cpu=not has_cuda,
-        log_with=list(recipe.report_to) or None,
-        project_dir=recipe.output_dir if recipe.report_to else None,
-        kwargs_handlers=[
-            # The same parameters take part in every step, and some of a tower's may take no part at all.
-            DistributedDataParallelKwargs(static_graph=True),
-            # Judging may keep one process busy for long while the others wait.
-            InitProcessGroupKwargs(timeout=timedelta(hours=2)),
-        ],
-    )
-    if recipe.batch_size % accelerator.num_processes:
-        raise UserError(
-            f"batch_size must be a multiple of the number of processes, "
-            f"got {recipe.batch_size} over {accelerator.num_processes}"
-        )
-    return accelerator
 
 
 def _open_folder(recipe: Recipe, resume: bool, output: str | Path | None) -> RunFolder:

@@ -25,8 +25,8 @@ def fit(recipe: Recipe, folder: Path, resume: bool, log: Path) -> None:
     from mmcl.data.loader import build_train_data
     from mmcl.errors import RunStopped
     from mmcl.model import build_model
+    from mmcl.training.accelerator import build_accelerator
     from mmcl.training.observer import Observer
-    from mmcl.training.run import build_accelerator
     from mmcl.training.trainer import Trainer
 
     torch.set_num_threads(1)

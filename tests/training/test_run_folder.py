@@ -9,7 +9,11 @@ from mmcl.training.run_folder import RunFolder, new_run_folder, newest_run_folde
 
 
 def test_the_next_run_of_a_name_gets_a_number(tmp_path: Path) -> None:
-    assert [new_run_folder(tmp_path, "products").path.name for _ in range(3)] == ["products", "products-2", "products-3"]
+    assert [new_run_folder(tmp_path, "products").path.name for _ in range(3)] == [
+        "products",
+        "products-2",
+        "products-3",
+    ]
 
 
 def test_a_folder_that_holds_another_run_is_refused_and_left_alone(tmp_path: Path) -> None:

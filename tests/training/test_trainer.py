@@ -11,8 +11,8 @@ from mmcl.data.loader import build_train_data
 from mmcl.errors import RunError, UserError
 from mmcl.model import build_model
 from mmcl.recipe import Recipe
+from mmcl.training.accelerator import build_accelerator
 from mmcl.training.observer import Observer
-from mmcl.training.run import build_accelerator
 from mmcl.training.run_folder import RunFolder
 from mmcl.training.trainer import Trainer, chain_hash, count_steps
 from tests.tiny import tiny_recipe

@@ -99,6 +99,8 @@ def test_numbers_do_not_depend_on_the_order_of_rows() -> None:
 def test_the_same_task_gives_the_same_result_and_valid_json() -> None:
     first, second = (colour_task().evaluate(ColourEmbedder()) for _ in range(2))
     assert first == second
+    assert first.exhibits.text_queries == second.exhibits.text_queries
+    np.testing.assert_array_equal(first.exhibits.similarity.scores, second.exhibits.similarity.scores)
     json.loads(first.to_json(), parse_constant=lambda name: pytest.fail(f"{name} in JSON"))
 
 

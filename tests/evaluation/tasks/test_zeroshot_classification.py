@@ -7,8 +7,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from sklearn.metrics import precision_recall_fscore_support, recall_score
 
 from evaluation import CachedEmbedder, EvaluationError, RetrievalTask, ZeroShotClassificationTask
+from evaluation.metrics import ClassRanks
+from evaluation.tasks.zeroshot_classification import _resampled_metrics
 from tests.evaluation.fakes import CollapsedEmbedder, ColourEmbedder, LazyPictures
 
 SHOWN = ["red", "red", "red", "green", "blue", "yellow", "cyan", "white"]
@@ -35,15 +38,13 @@ def test_numbers_of_a_case_worked_by_hand() -> None:
     assert result.metrics["macro_f1"] == pytest.approx((4 + 2 / 3 + 4 / 5) / 6)
     assert result.chance == pytest.approx({"acc1": 1 / 6, "acc5": 5 / 6, "mean_per_class_recall": 1 / 6})
     assert result.headline == ("acc1", "acc5", "mean_per_class_recall")
+    assert result.reasons == {}
     assert result.num_examples == 8
     for name, interval in result.intervals.items():
         assert interval.low <= result.metrics[name] <= interval.high
 
 
 def test_intervals_of_macro_metrics_are_those_of_resampled_examples() -> None:
-    from evaluation.metrics import ClassRanks
-    from evaluation.tasks.zeroshot_classification import _resampled_metrics
-
     rng = np.random.default_rng(0)
     labels, predictions = rng.integers(0, 4, size=(2, 30))
     ranked = ClassRanks(
@@ -53,11 +54,15 @@ def test_intervals_of_macro_metrics_are_those_of_resampled_examples() -> None:
     weights = np.stack([np.bincount(row, minlength=30) for row in drawn]).astype(float)
     found = _resampled_metrics(ranked, labels, 4)(weights)
     for row, values in zip(drawn, found, strict=True):  # the same metrics of rows written out
-        alone = _resampled_metrics(ClassRanks(predictions[row], ranked.ranks[row], ranked.tied), labels[row], 4)(
-            np.ones((1, 30))
-        )[0]
-        np.testing.assert_allclose(values, alone)
-        assert values[0] == pytest.approx((labels[row] == predictions[row]).mean())
+        truth, said = labels[row], predictions[row]
+        macro = precision_recall_fscore_support(truth, said, average="macro", zero_division=0)[:3]
+        expected = [
+            (truth == said).mean(),
+            (ranked.ranks[row] <= 5).mean(),
+            recall_score(truth, said, labels=np.unique(truth), average="macro"),
+            *macro,
+        ]
+        np.testing.assert_allclose(values, expected)
 
 
 def test_acc5_is_null_with_a_reason_under_five_classes() -> None:

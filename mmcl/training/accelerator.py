@@ -1,0 +1,66 @@
+"""Processes, device, precision and trackers, through Accelerate."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+from accelerate.tracking import LOGGER_TYPE_TO_CLASS, get_available_trackers
+from accelerate.utils import DistributedDataParallelKwargs, InitProcessGroupKwargs, LoggerType
+
+from mmcl.errors import UserError, did_you_mean
+from mmcl.recipe import Recipe
+
+
+def build_accelerator(recipe: Recipe) -> Accelerator:
+    """Set up processes, device and precision.
+
+    Raises:
+        UserError: for a precision the device has not, a tracker that is not there, or a batch that the processes cannot
+            share evenly.
+    """
+    has_cuda = torch.cuda.is_available()
+    if recipe.precision == "fp16" and not has_cuda:
+        raise UserError("precision: fp16 needs a GPU; on a CPU use fp32 or bf16")
+    automatic = "bf16" if has_cuda and torch.cuda.is_bf16_supported() else "fp32"
+    precision = automatic if recipe.precision == "auto" else recipe.precision
+    check_trackers(recipe.report_to)
+    # The precision of an earlier run in this process would otherwise stand for good; processes and device stay.
+    AcceleratorState._reset_state()
+    accelerator = Accelerator(
+        mixed_precision="no" if precision == "fp32" else precision,
+        cpu=not has_cuda,
+        log_with=list(recipe.report_to) or None,
+        project_dir=recipe.output_dir if recipe.report_to else None,
+        kwargs_handlers=[
+            # The same parameters take part in every step, and some of a tower's may take no part at all.
+            DistributedDataParallelKwargs(static_graph=True),
+            # Judging may keep one process busy for long while the others wait.
+            InitProcessGroupKwargs(timeout=timedelta(hours=2)),
+        ],
+    )
+    if recipe.batch_size % accelerator.num_processes:
+        raise UserError(
+            f"batch_size must be a multiple of the number of processes, "
+            f"got {recipe.batch_size} over {accelerator.num_processes}"
+        )
+    return accelerator
+
+
+def check_trackers(names: Sequence[str]) -> None:
+    """Refuse trackers that Accelerate does not know, and those whose package is missing, which it would drop silently.
+
+    Raises:
+        UserError: with the nearest name, or with what to install.
+    """
+    available = {str(tracker) for tracker in get_available_trackers()}
+    builtin = {str(tracker) for tracker in LoggerType}
+    for name in names:
+        if name not in LOGGER_TYPE_TO_CLASS:
+            known = sorted(LOGGER_TYPE_TO_CLASS)
+            raise UserError(f'report_to: unknown tracker "{name}" ({", ".join(known)}).{did_you_mean(name, known)}')
+        if name in builtin and name not in available:
+            raise UserError(f"report_to: {name} is not installed; pip install {name.replace('_', '-')}")
