@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -127,7 +128,7 @@ class ModelEmbedder:
 
 
 def load(
-    name: str,
+    name: str | os.PathLike[str],
     device: str | torch.device | None = None,
     batch_size: int = 64,
     precision: Precision = "fp32",
@@ -143,13 +144,14 @@ def load(
     Raises:
         UserError: there is no such model, or it is no joint one.
     """
-    model = build_model(ModelConfig(name=str(name)))
+    name = os.fspath(name)
+    model = build_model(ModelConfig(name=name))
     model.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    architecture, _, tag = str(name).partition(",")
+    architecture, _, tag = name.partition(",")
     return ModelEmbedder(
         model,
-        architecture if tag else str(name),
+        architecture if tag else name,
         batch_size=batch_size,
         precision=precision,
-        pretrained=tag or str(name),
+        pretrained=tag or name,
     )

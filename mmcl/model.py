@@ -11,11 +11,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmcl.batch import TokenBatch
+from mmcl.errors import UserError
 from mmcl.recipe import ModelConfig
 from mmcl.towers.joint import build_joint
 from mmcl.towers.open_clip import build_open_clip, is_open_clip_name
 from mmcl.towers.pair import build_pair
-from mmcl.towers.saved import is_saved, load_saved
+from mmcl.towers.saved import Description, is_saved, load_saved
 from mmcl.towers.towers import LoadedTowers
 
 DEFAULT_TEMPERATURE = 0.07
@@ -140,6 +141,8 @@ def _load(config: ModelConfig) -> LoadedTowers:
     name = resolve_folder(config.name)
     if is_saved(name) and config.pretrained:
         return load_saved(name)
+    if is_saved(name) and Description.read(Path(name)).form == "router":
+        raise UserError(f"pretrained: false needs one architecture, and {name} is a pair; give image and text instead")
     if is_open_clip_name(name):
         return build_open_clip(name, config.pretrained)
     return build_joint(config.model_copy(update={"name": name}))

@@ -195,7 +195,7 @@ def _read_with_base(found: FoundRecipe) -> tuple[Node, list[Problem]]:
 
 def _read(found: FoundRecipe, layer: int) -> tuple[Node, list[Problem]]:
     try:
-        text = found.path.read_text(encoding="utf-8-sig")
+        text = found.path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not text in UTF-8"
         raise UserError(f"cannot read {found.source}: {reason}") from None

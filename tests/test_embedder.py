@@ -146,8 +146,8 @@ def test_load_takes_a_run_and_a_folder(tokenizer: str, tmp_path: Path) -> None:
     model = build_model(vit_bert_pair(tokenizer))
     export_model(model, tmp_path / "run" / "model", ModelCardFacts("x"))
     expected = ModelEmbedder(model, "memory").encode_texts(TEXTS)
-    for path in (tmp_path / "run", tmp_path / "run" / "model"):
-        loaded = load(str(path), device="cpu", batch_size=2)
+    for path in (str(tmp_path / "run"), tmp_path / "run" / "model"):
+        loaded = load(path, device="cpu", batch_size=2)
         assert np.array_equal(loaded.encode_texts(TEXTS), expected)
         assert loaded.batch_size == 2
         assert loaded.name == loaded.pretrained == str(path)

@@ -138,6 +138,7 @@ def test_overrides_take_short_forms_anywhere():
 
 
 def test_a_list_that_is_not_given_is_its_default():
+    assert overridden({}, "objectives.0={clip: 2}") == {"objectives": [{"type": "clip", "weight": 2}]}
     assert overridden({}, "objectives.0.weight=2") == {"objectives": [{"type": "clip", "weight": 2}]}
     assert overridden({}, "evaluate.0=zeroshot_classification") == {"evaluate": [{"task": "zeroshot_classification"}]}
     views = overridden({}, "data.image_views.0.horizontal_flip=0.5")["data"]["image_views"]

@@ -49,8 +49,7 @@ def batch_norm_gradients(network: nn.Module, rows: list[Tensor], weights: list[T
     for name, parameter in network.named_parameters():
         dist.all_reduce(parameter.grad)
         grads[name] = parameter.grad
-    buffers = {name: buffer for name, buffer in network.named_buffers()}
-    return {"input": mine.grad, "parameters": grads, "buffers": buffers}
+    return {"input": mine.grad, "parameters": grads, "buffers": dict(network.named_buffers())}
 
 
 def module_gradients(

@@ -58,6 +58,10 @@ class FormCheck:
         """True when it opened and gave the same embeddings."""
         return self.cosine is not None and self.cosine >= MIN_COSINE
 
+    def __str__(self) -> str:
+        outcome = self.problem or f"smallest cosine {self.cosine:.7f}, at least {MIN_COSINE} wanted"
+        return f"opened by {self.name}: {outcome}"
+
     @property
     def was_skipped(self) -> bool:
         """True when what would open it is not installed."""

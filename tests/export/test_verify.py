@@ -73,6 +73,11 @@ def test_without_sentence_transformers_it_is_skipped(
     assert checks["mmcl"].holds
 
 
+def test_a_check_reads_as_one_line() -> None:
+    assert str(FormCheck("towers", 0.5)) == "opened by towers: smallest cosine 0.5000000, at least 0.99999 wanted"
+    assert str(FormCheck("towers", None, "no such file")) == "opened by towers: no such file"
+
+
 def test_a_check_holds_from_the_threshold_on() -> None:
     assert FormCheck("x", 0.99999).holds
     assert not FormCheck("x", 0.99998).holds

@@ -53,6 +53,16 @@ def test_loading_gives_exactly_what_was_saved(tmp_path: Path, tokenizer: str, op
     assert trained == sum(p.numel() for p in before.parameters() if p.requires_grad)
 
 
+def test_architecture_alone_is_taken_where_there_is_one(tmp_path: Path, tokenizer: str) -> None:
+    before = exported(joint("clip", tokenizer), tmp_path / "clip")
+    after = build_model(ModelConfig(name=str(tmp_path / "clip"), pretrained=False))
+    assert after.state_dict().keys() == before.state_dict().keys()
+    assert after.logit_scale().item() == pytest.approx(1 / 0.07)
+    exported(pair(tiny.VIT, tiny.BERT, tokenizer), tmp_path / "pair")
+    with pytest.raises(UserError, match="pretrained: false needs one architecture, and .* is a pair"):
+        build_model(ModelConfig(name=str(tmp_path / "pair"), pretrained=False))
+
+
 def test_a_loaded_model_can_be_saved_again(tmp_path: Path, tokenizer: str) -> None:
     exported(pair(tiny.TIMM_RESNET, tiny.CLIP_TEXT, tokenizer), tmp_path / "one")
     report = export_model(build_model(ModelConfig(name=str(tmp_path / "one"))), tmp_path / "two", ModelCardFacts("x"))

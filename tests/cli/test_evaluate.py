@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from mmcl.cli.main import main
+from mmcl.training.run import Run, run_recipe
+from tests.tiny import save_pairs, tiny_recipe
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return run_recipe(tiny_recipe(tmp_path_factory.mktemp("run"), evaluate=["retrieval"]))
+
+
+def test_a_run_folder_is_judged_on_data_of_ones_own(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pairs = save_pairs(tmp_path / "data", num_rows=30, num_groups=20)
+    tasks = ["--task", "retrieval", "--task", "zeroshot_classification", "--template", "a {}"]
+    assert main(["evaluate", str(run.path), *tasks, "--data", str(pairs), "--json"]) == 0
+    results = json.loads(capsys.readouterr().out)
+    assert [result["task"] for result in results] == ["retrieval", "zeroshot_classification"]
+    assert all(result["num_examples"] == 30 for result in results)
+    assert 0 <= results[0]["metrics"]["text_retrieval_recall@1"] <= 1
+
+
+def test_the_model_folder_and_the_run_give_the_same_numbers(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pairs = str(save_pairs(tmp_path / "data"))
+    found = []
+    for model in (run.path, run.model):
+        assert main(["evaluate", str(model), "-t", "retrieval", "-d", pairs, "--json"]) == 0
+        found.append(json.loads(capsys.readouterr().out)[0]["metrics"])
+    assert found[0] == found[1]
+
+
+def test_results_and_report_are_written_and_never_over_others(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pairs, output = str(save_pairs(tmp_path / "data")), tmp_path / "results"
+    command = ["evaluate", str(run.path), "-t", "retrieval", "-d", pairs, "--output", str(output)]
+    assert main(command) == 0
+    assert str(output / "report.html") in capsys.readouterr().out
+    report = (output / "report.html").read_bytes()
+    assert len(list((output / "results").iterdir())) == 1
+    assert main(command) == 2
+    assert "already holds something" in capsys.readouterr().err
+    assert (output / "report.html").read_bytes() == report
+
+
+def test_an_open_clip_name_is_judged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Weights cannot be fetched here, so the mistake is the test: it is one line that says what is allowed."""
+    pairs = str(save_pairs(tmp_path / "data"))
+    assert main(["evaluate", "ViT-B-32,openia", "-t", "retrieval", "-d", pairs]) == 2
+    assert 'Did you mean "openai"?' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["-t", "retreival"], 'unknown task "retreival" .* Did you mean "retrieval"'),
+        (["-t", "zeroshot_classification", "--label", "colour"], 'no column "colour"'),
+        (["-t", "retrieval", "--text", "image_path"], 'no column "image_path" .*'),
+    ],
+)
+def test_a_mistake_is_one_message(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    pairs = str(save_pairs(tmp_path / "data"))
+    assert main(["evaluate", str(run.path), "-d", pairs, *arguments]) == 2
+    captured = capsys.readouterr().err
+    assert "Traceback" not in captured
+    assert re.search(message, captured)
+
+
+def test_an_evaluation_set_without_labels_is_refused(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pairs = save_pairs(tmp_path / "data")
+    lines = pairs.read_text().splitlines()
+    pairs.write_text("\n".join(line.rsplit(",", 1)[0] for line in lines) + "\n")
+    assert main(["evaluate", str(run.path), "-t", "zeroshot_classification", "-d", str(pairs)]) == 2
+    assert "needs labels" in capsys.readouterr().err
