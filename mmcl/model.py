@@ -89,7 +89,6 @@ class TwoTower(nn.Module):
         mean, std = self.preprocessing.pixel_statistics()
         self.register_buffer("pixel_mean", mean, persistent=False)
         self.register_buffer("pixel_std", std, persistent=False)
-        self.train()
 
     @property
     def embedding_dim(self) -> int:

@@ -70,7 +70,7 @@ def main(arguments: Sequence[str]) -> int:
     except RunError as error:
         _say(str(error), "error: ")
         return EXIT_FAILED
-    except (KeyboardInterrupt, typer.Abort):
+    except typer.Abort:  # the end of the input, where a command asked for some; Ctrl-C comes back as a code
         _say("interrupted")
         return EXIT_INTERRUPTED
     except _UsageError as error:

@@ -62,6 +62,12 @@ def test_ctrl_c_exits_with_130(failing):
     assert "Traceback" not in err
 
 
+def test_the_end_of_the_input_exits_with_130(failing):
+    code, _, err = failing(EOFError())
+    assert code == 130
+    assert err.split() == ["interrupted"]
+
+
 @pytest.mark.parametrize("error", [ValueError("ours"), RuntimeError("ours")])
 def test_our_own_mistakes_keep_their_traceback(failing, error):
     with pytest.raises(type(error), match="ours"):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import os
 import re
 import subprocess
@@ -198,14 +199,35 @@ def test_splits_of_a_folder_of_parquet_files(tmp_path: Path) -> None:
         _open(tmp_path, split="tset")
 
 
-def test_opening_leaves_progress_bars_and_logging_as_they_were(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+def test_progress_bars_are_off_while_opening_and_on_again_after(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    calls: list[str] = []
+    monkeypatch.setattr(datasets, "are_progress_bars_disabled", lambda: False)
+    for name in ("disable_progress_bars", "enable_progress_bars"):
+        monkeypatch.setattr(datasets, name, lambda name=name: calls.append(name))
     file = write_lines(tmp_path / "a.jsonl", [{"image": "x.png"}])
-    before = datasets.are_progress_bars_disabled(), datasets.utils.logging.get_verbosity()
     _open(file)
-    assert (datasets.are_progress_bars_disabled(), datasets.utils.logging.get_verbosity()) == before
-    assert capfd.readouterr() == ("", "")
+    assert calls == ["disable_progress_bars", "enable_progress_bars"]
+    monkeypatch.setattr(datasets, "are_progress_bars_disabled", lambda: True)
+    _open(file)
+    assert calls == ["disable_progress_bars", "enable_progress_bars", "disable_progress_bars"]
+
+
+def test_library_does_not_speak_of_errors_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.csv").write_text("image,text\na.png,red\nb.png,blue, green\n")
+    spoken: list[logging.LogRecord] = []
+    handler = logging.Handler()
+    monkeypatch.setattr(handler, "emit", spoken.append)
+    before = datasets.utils.logging.get_verbosity()
+    logging.getLogger("datasets").addHandler(handler)
+    try:
+        with pytest.raises(UserError):
+            _open(tmp_path / "a.csv")
+    finally:
+        logging.getLogger("datasets").removeHandler(handler)
+    assert spoken == []
+    assert datasets.utils.logging.get_verbosity() == before
 
 
 def test_embedded_digits_open() -> None:

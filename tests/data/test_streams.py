@@ -48,6 +48,11 @@ def test_shuffling_stays_within_the_buffer(tmp_path: Path) -> None:
     assert all(position <= place + 5 for place, position in enumerate(ids))
 
 
+def test_rows_leave_the_buffer_in_another_order_each_epoch(tmp_path: Path) -> None:
+    ids = _ids(list(islice(_plan(tmp_path, [{}] * 40, buffer=5).requests(0, 0, 1), 20)))
+    assert ids[:32] != ids[40:72]  # the last rows of an epoch, which are shuffled otherwise, apart
+
+
 def test_incomplete_last_batch_is_dropped(tmp_path: Path) -> None:
     requests = list(islice(_plan(tmp_path, [{}] * 11).requests(0, 0, 1), 4))
     assert [request.epoch for request in requests] == [0, 0, 1, 1]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,12 @@ def test_features_are_what_goes_into_the_projection(tokenizer: str, model_type: 
         assert torch.equal(towers.model.visual_projection(features), projected)
         assert torch.equal(towers.model.text_projection(text_features), text_projected)
     assert (towers.image_dim, towers.embedding_dim) == (features.shape[1], projected.shape[1])
+
+
+def test_no_graph_outlives_its_batch(tokenizer: str) -> None:
+    towers = build_joint(joint("clip", tokenizer)).towers
+    features = weakref.ref(towers.encode_image(PIXELS)[0])
+    assert features() is None
 
 
 def test_fresh_siglip_starts_where_its_paper_does(tokenizer: str) -> None:

@@ -87,10 +87,7 @@ def test_poolers_that_are_not_used_are_not_there(
 
 
 def test_every_trained_parameter_has_a_gradient(tokenizer: str) -> None:
-    # Dinov2 keeps a mask token for its own pre-training.
-    dinov2 = {name: value for name, value in tiny.PATCHES.items() if name != "intermediate_size"}
-    dinov2["model_type"] = "dinov2"
-    loaded = build_pair(pair(dinov2, tiny.BERT, tokenizer))
+    loaded = build_pair(pair(tiny.DINOV2, tiny.BERT, tokenizer))
     total = loaded.towers.encode_image(PIXELS)[1].sum() + loaded.towers.encode_text(loaded.tokenizer(TEXTS))[1].sum()
     total.backward()
     frozen = {name for name, parameter in loaded.towers.named_parameters() if not parameter.requires_grad}
@@ -104,6 +101,20 @@ def test_fresh_timm_towers_start_as_timm_starts_them(tokenizer: str) -> None:
     for name in ("layer1.0.conv1.weight", "layer4.1.conv2.weight"):
         ratio = model.state_dict()[name].std() / fresh.state_dict()[name].std()
         assert 0.9 < ratio < 1.1
+
+
+def test_projections_start_as_clips_do(tokenizer: str) -> None:
+    towers = build_pair(pair(tiny.TIMM_RESNET, tiny.BERT, tokenizer, embedding_dim=64)).towers
+    for projection in (towers.image_projection, towers.text_projection):
+        assert projection.bias is None
+        assert 0.9 < projection.weight.std() * projection.in_features**0.5 < 1.1
+
+
+def test_decoders_keep_no_cache(tokenizer: str) -> None:
+    loaded = build_pair(pair(tiny.VIT, tiny.GPT2, tokenizer))
+    tokens = loaded.tokenizer(TEXTS)
+    output = towers_of(loaded).text_model(input_ids=tokens.input_ids, attention_mask=tokens.attention_mask)
+    assert output.past_key_values is None
 
 
 def test_fresh_text_towers_have_the_tokenizers_vocabulary(tokenizer: str) -> None:

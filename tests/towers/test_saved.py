@@ -26,11 +26,12 @@ def exported(config: ModelConfig, folder: Path) -> TwoTower:
     return model.eval()
 
 
-@pytest.mark.parametrize("name", ["vit-bert", "resnet-bert", "timm-clip", "clip", "siglip", "open_clip"])
+@pytest.mark.parametrize("name", ["vit-bert", "resnet-bert", "dinov2-bert", "timm-clip", "clip", "siglip", "open_clip"])
 def test_loading_gives_exactly_what_was_saved(tmp_path: Path, tokenizer: str, open_clip_name: str, name: str) -> None:
     config = {
         "vit-bert": pair(tiny.VIT, tiny.BERT, tokenizer, {"image_mean": (0.1, 0.2, 0.3)}, {"max_length": 10}),
         "resnet-bert": pair(tiny.RESNET, tiny.BERT, tokenizer),
+        "dinov2-bert": pair(tiny.DINOV2, tiny.BERT, tokenizer),
         "timm-clip": pair(tiny.TIMM_RESNET, tiny.CLIP_TEXT, tokenizer),
         "clip": joint("clip", tokenizer),
         "siglip": joint("siglip", tokenizer),
@@ -49,6 +50,8 @@ def test_loading_gives_exactly_what_was_saved(tmp_path: Path, tokenizer: str, op
     assert (after.logit_bias is None) == (before.logit_bias is None) == (name != "siglip")
     assert after.logit_bias is None or after.logit_bias.item() == -2.5
     assert after.preprocessing == before.preprocessing
+    if name.endswith("bert"):
+        assert after.state_dict().keys() == before.state_dict().keys(), "no pooler comes back"
     trained = sum(p.numel() for p in after.parameters() if p.requires_grad)
     assert trained == sum(p.numel() for p in before.parameters() if p.requires_grad)
 
@@ -59,8 +62,13 @@ def test_architecture_alone_is_taken_where_there_is_one(tmp_path: Path, tokenize
     assert after.state_dict().keys() == before.state_dict().keys()
     assert after.logit_scale().item() == pytest.approx(1 / 0.07)
     exported(pair(tiny.VIT, tiny.BERT, tokenizer), tmp_path / "pair")
-    with pytest.raises(UserError, match="pretrained: false needs one architecture, and .* is a pair"):
+    with pytest.raises(UserError, match=r"pretrained: false needs one architecture, and .* is a pair"):
         build_model(ModelConfig(name=str(tmp_path / "pair"), pretrained=False))
+
+
+def test_a_loaded_model_is_in_training_mode(tmp_path: Path, tokenizer: str) -> None:
+    exported(joint("clip", tokenizer), tmp_path / "clip")
+    assert all(module.training for module in build_model(ModelConfig(name=str(tmp_path / "clip"))).modules())
 
 
 def test_a_loaded_model_can_be_saved_again(tmp_path: Path, tokenizer: str) -> None:

@@ -14,6 +14,8 @@ PATCHES: dict[str, Any] = {**SIZES, "image_size": 32, "patch_size": 8}
 POSITIONS: dict[str, Any] = {**SIZES, "max_position_embeddings": 12}
 
 VIT = {"model_type": "vit", **PATCHES}
+# Keeps a mask token for its own pre-training, which no embedding depends on.
+DINOV2 = {"model_type": "dinov2", **{name: value for name, value in PATCHES.items() if name != "intermediate_size"}}
 CLIP_VISION = {"model_type": "clip_vision_model", **PATCHES}
 CONVNEXT = {"model_type": "convnext", "hidden_sizes": [8, 8, 8, 16], "depths": [1, 1, 1, 1]}
 RESNET = {"model_type": "resnet", "hidden_sizes": [8, 8, 8, 16], "depths": [1, 1, 1, 1], "embedding_size": 8}

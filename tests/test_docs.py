@@ -1,0 +1,299 @@
+"""Every command, every piece of code, every recipe and every link in the README and the guides is tried."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+import yaml
+from PIL import Image
+from pydantic_core import PydanticUndefined
+
+import mmcl
+from mmcl import recipe as fields
+from mmcl.cli.main import app, main
+from mmcl.objectives.configs import CLIPConfig
+from mmcl.recipe_files import load_recipe
+from mmcl.recipe_sections import paths_of_fields
+from mmcl.section import Section
+from tests import documents
+from tests.documents import ROOT, Block, Command, blocks, commands
+from tests.tiny import WORDS, save_tokenizer
+
+# All in one worker, because they share one run.
+pytestmark = pytest.mark.xdist_group("docs")
+
+CLIP = "openai/clip-vit-base-patch32"
+LANGUAGES = {"console", "python", "yaml", "sh", "text"}
+SMALL = ["batch_size=8", "max_steps=2", "data.num_workers=0"]
+REFERENCE = {
+    "Recipe": fields.Recipe,
+    "Model": fields.ModelConfig,
+    "Image tower": fields.ImageTowerConfig,
+    "Text tower": fields.TextTowerConfig,
+    "Data": fields.DataConfig,
+    "Source": fields.SourceConfig,
+    "Columns": fields.ColumnsConfig,
+    "Image view": fields.ImageViewConfig,
+    "Affine": fields.AffineConfig,
+    "CLIP objective": CLIPConfig,
+    "Retrieval task": fields.RetrievalConfig,
+    "Zero-shot classification task": fields.ZeroShotClassificationConfig,
+}
+ALL_KEYS = {"base", "model_type"} | {name for section in REFERENCE.values() for name in section.model_fields}
+OTHER_NAMES = {
+    # columns of the data in examples, what a log line or a result holds, and splits and folders
+    *("file_name", "image_path", "product_id", "grad_norm", "logit_scale", "samples_per_second", "data_wait"),
+    *("acc1", "acc5", "mean_per_class_recall", "macro_precision", "macro_recall", "macro_f1"),
+    *("image_retrieval_median_rank", "image_retrieval_mean_rank", "image_retrieval_ties", "text_retrieval_ties"),
+    *("unseen_characters", "unseen_face", "open_clip", "zeroshot_classification"),
+}
+
+
+def save_clip(folder: Path, tokenizer: str) -> None:
+    """Save a CLIP of a few thousand weights where a recipe looks for a model before it asks the hub."""
+    from mmcl.export.forms import write_form
+    from mmcl.model import build_model
+
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+    vision, text = {**sizes, "image_size": 16, "patch_size": 8}, {**sizes, "max_position_embeddings": 32}
+    config = {"model_type": "clip", "projection_dim": 8, "vision_config": vision, "text_config": text}
+    folder.mkdir(parents=True)
+    write_form(build_model(fields.ModelConfig(config=config, tokenizer=tokenizer)), folder, "joint")
+
+
+def save_picture(path: Path, number: int, mode: str = "RGB") -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    colour = (37 * number % 256, 91 * number % 256, 53 * number % 256, 128)[: len(mode)]
+    Image.new(mode, (20, 18), colour).save(path)
+
+
+def caption(number: int) -> str:
+    return " ".join(WORDS[(number * 3 + offset * 5) % len(WORDS)] for offset in range(2 + number % 3))
+
+
+def save_data(folder: Path) -> None:
+    """Save the data that the documents speak of, each kind a handful."""
+    import tarfile
+
+    lines = ["image_path,title,product_id,category"]
+    for row in range(60):
+        save_picture(folder / f"images/{row}.jpg", row % 40)
+        lines.append(f"images/{row}.jpg,{caption(row % 40)},{row % 40},{WORDS[row % 3]}")
+    (folder / "products.csv").write_text("\n".join(lines) + "\n")
+    for number, name in enumerate(("cat", "dog", "hat", "shirt", "shoe") * 4):
+        save_picture(folder / f"photos/{'test' if number < 10 else 'train'}/{name}/{number}.jpg", number)
+    for artist in ("noto", "emojitwo"):
+        lines = []
+        for row in range(16):
+            save_picture(folder / f"emoji/{artist}/{row}.png", row, "RGBA")
+            lines.append(json.dumps({"file_name": f"{row}.png", "text": caption(row), "concept": str(row % 12)}))
+        (folder / f"emoji/{artist}/metadata.jsonl").write_text("\n".join(lines) + "\n")
+    (folder / "shards").mkdir()
+    (folder / "caption.txt").write_text("a white knight")
+    for shard in ("train-0", "train-1", "validation"):
+        with tarfile.open(folder / f"shards/{shard}.tar", "w") as archive:
+            for row in range(12):
+                archive.add(folder / f"images/{row}.jpg", f"{row}.jpg")
+                archive.add(folder / "caption.txt", f"{row}.txt")
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a reader of the documents has: data, a model from the hub, and a finished run of products.yaml."""
+    folder = tmp_path_factory.mktemp("docs")
+    save_clip(folder / CLIP, save_tokenizer(folder / "words"))
+    save_data(folder)
+    (readme,) = (block for block in blocks("yaml") if block.document.name == "README.md")
+    (folder / "products.yaml").write_text(readme.text)
+    here = Path.cwd()
+    os.chdir(folder)
+    try:
+        assert main(["train", "products.yaml", *SMALL]) == 0
+    finally:
+        os.chdir(here)
+    return folder
+
+
+@pytest.fixture
+def reader(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Block], None]:
+    """Stand where a reader of a block stands: in a copy of the prepared folder, with the files of its document."""
+
+    def stand(block: Block) -> None:
+        folder = tmp_path / "folder"
+        shutil.copytree(prepared, folder)
+        monkeypatch.chdir(folder)
+        for other in blocks("yaml"):
+            if other.document == block.document and other.file_name:
+                Path(other.file_name).write_text(other.text, encoding="utf-8")
+
+    train = mmcl.train
+    monkeypatch.setattr(mmcl, "train", lambda recipe, **given: train(recipe, **{**given, **small_overrides()}))
+    monkeypatch.setattr("mmcl.cli.launch.launch", lambda arguments, num_processes: main(arguments))
+    # How a model opens elsewhere is for tests/export; here it is seen once, in the prepared run.
+    monkeypatch.setattr("mmcl.export.export.verify_export", lambda folder, model, form: ())
+    # t-SNE would be most of the time.
+    monkeypatch.setattr("evaluation.report.embedding_map._MIN_POINTS_FOR_TSNE", 10**6)
+    return stand
+
+
+def small_overrides() -> dict[str, int]:
+    return {key: int(value) for key, value in (override.split("=") for override in SMALL)}
+
+
+def made_small(arguments: list[str]) -> list[str]:
+    """Make a training command finish in a second; what it says of data and columns stays as it is."""
+    if arguments[0] != "train" or "--resume" in arguments or "--smoke" in arguments:
+        return arguments
+    has_data = any(argument.startswith("data") for argument in arguments)
+    if arguments[1] == "clip/pretrain" or (arguments[1] == "quickstart" and not has_data):
+        return [*arguments, "--smoke", "evaluate=[retrieval]"]
+    return [*arguments, *SMALL]
+
+
+def check(command: Command, capfd: pytest.CaptureFixture[str]) -> None:
+    program, *arguments = shlex.split(command.line)
+    assert program == "mmcl", f"only mmcl is run, got: {command.line}"
+    capfd.readouterr()
+    code = main(made_small(arguments))
+    printed = "".join(capfd.readouterr())
+    assert code == command.exit_code, f"$ {command.line}\n{printed}"
+    assert command.missing_from(printed) == [], f"$ {command.line}\n{printed}"
+
+
+@pytest.mark.parametrize("block", blocks("console"), ids=str)
+def test_commands_do_what_is_shown(
+    block: Block, reader: Callable[[Block], None], capfd: pytest.CaptureFixture[str]
+) -> None:
+    reader(block)
+    found = commands(block.text)
+    assert found
+    for command in found:
+        check(command, capfd)
+
+
+@pytest.mark.parametrize("block", blocks("python"), ids=str)
+def test_code_runs(block: Block, reader: Callable[[Block], None]) -> None:
+    reader(block)
+    padded = "\n" * (block.line - 1) + block.text  # so that a traceback names the line of the document
+    exec(compile(padded, str(block.document), "exec"), {"__name__": "docs"})
+
+
+@pytest.mark.parametrize("block", blocks("yaml"), ids=str)
+def test_recipes_are_valid(block: Block, tmp_path: Path) -> None:
+    if block.file_name != "wrong.yaml":
+        (tmp_path / "recipe.yaml").write_text(block.text, encoding="utf-8")
+        load_recipe(tmp_path / "recipe.yaml")
+
+
+@pytest.mark.parametrize("block", blocks("sh"), ids=str)
+def test_commands_that_are_not_run_can_be_parsed(block: Block) -> None:
+    targets = re.findall(r"^(\S+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    for line in block.text.splitlines():
+        words = shlex.split(line, comments=True)
+        if words[0] == "make":
+            assert set(words[1:]) <= set(targets)
+        elif "mmcl" in words:
+            parse(words[words.index("mmcl") + 1 :])
+        elif words[0] == "python":
+            assert (ROOT / words[1]).is_file()
+        else:
+            assert words[0] == "pip"
+
+
+def parse(arguments: list[str]) -> None:
+    command: Any = typer.main.get_command(app)
+    while hasattr(command, "commands"):
+        command, *arguments = command.commands[arguments[0]], *arguments[1:]
+    command.make_context("mmcl", arguments)
+
+
+def known_options(command: Any) -> set[str]:
+    inner = getattr(command, "commands", {}).values()
+    return {option for one in inner for option in known_options(one)} | {
+        option for parameter in command.params for option in parameter.opts
+    }
+
+
+@pytest.mark.parametrize("document", documents.DOCUMENTS, ids=lambda path: path.name)
+def test_options_keys_and_names_in_prose_exist(document: Path) -> None:
+    options = known_options(typer.main.get_command(app)) | {"--help"}
+    paths = {".".join(map(str, path)) for path in paths_of_fields()}
+    for span in documents.code_spans(document):
+        if span.startswith("--"):
+            assert span.split()[0] in options, span
+        key = re.match(r"([a-z_0-9.]+)(: |=(?!\")|$)", span)
+        if key is None or Path(key[1]).suffix in {".yaml", ".jsonl", ".html", ".json", ".csv", ".py"}:
+            continue
+        if "." in key[1] and key[1].split(".")[0] in fields.Recipe.model_fields:
+            assert key[1] in paths, f"{span}: no such key"
+        elif "." not in key[1] and (key[2] or "_" in key[1]):
+            assert key[1] in ALL_KEYS | OTHER_NAMES, f"{span}: no such key"
+
+
+@pytest.mark.parametrize("document", documents.DOCUMENTS, ids=lambda path: path.name)
+def test_links_lead_somewhere(document: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", documents.prose(document)):
+        if "://" in target:
+            continue
+        path, _, anchor = target.partition("#")
+        file = (document.parent / path).resolve() if path else document
+        assert file.exists(), target
+        assert not anchor or anchor in documents.anchors(file), target
+
+
+@pytest.mark.parametrize("heading", REFERENCE)
+def test_the_reference_has_every_key_with_its_default(heading: str) -> None:
+    rows = documents.table_below(ROOT / "docs/recipe-keys.md", heading)
+    assert [row[0] for row in rows] == list(REFERENCE[heading].model_fields)
+    for name, default, meaning in rows:
+        given = REFERENCE[heading].model_fields[name].get_default()
+        assert (default == "required") == (given is PydanticUndefined)
+        assert meaning
+        if default != "required":
+            assert yaml.safe_load(default) == plain(given), name
+
+
+def plain(default: Any) -> Any:
+    if isinstance(default, Section):
+        return default.model_dump(mode="json", exclude_unset=True)
+    return [plain(item) for item in default] if isinstance(default, tuple) else default
+
+
+def test_a_command_that_fails_or_prints_something_else_is_noticed(capfd: pytest.CaptureFixture[str]) -> None:
+    check(Command("mmcl recipes list", ("quickstart   ...", "...")), capfd)
+    for line, shown in [("lisst", ()), ("list", ("quickest ...",)), ("list", ("error: none",)), ("list --jsn", ())]:
+        with pytest.raises(AssertionError):
+            check(Command(f"mmcl recipes {line}", shown), capfd)
+
+
+@pytest.mark.parametrize("document", documents.DOCUMENTS, ids=lambda path: path.name)
+def test_nothing_goes_untried(document: Path) -> None:
+    text = document.read_text(encoding="utf-8")
+    fences = re.findall(r"^[ \t]*```.*$", text, re.MULTILINE)
+    assert {fence.removeprefix("```") for fence in fences[::2]} <= LANGUAGES
+    assert set(fences[1::2]) <= {"```"}
+    inside = [block for block in blocks("console") if block.document == document]
+    prompts = re.findall(r"^[ \t]*\$ (.+)$", text, re.MULTILINE)
+    assert [command.line for block in inside for command in commands(block.text)] == prompts
+
+
+def test_what_the_readme_says_of_the_quickstart_is_so() -> None:
+    from mmcl.model import build_model
+
+    recipe = load_recipe("quickstart")
+    assert recipe.max_steps is not None
+    text = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    assert f"see {recipe.max_steps * recipe.batch_size:,} drawings" in text
+    num_parameters = sum(parameter.numel() for parameter in build_model(recipe.model).parameters())
+    assert f"{num_parameters / 1e6:.1f} million parameters" in text
+    for task in recipe.evaluate:
+        assert f"| {task.name} |" in text
