@@ -247,6 +247,10 @@ class RetrievalConfig(Section):
     def _source_from_path(cls, value: Any) -> Any:
         return {"path": value} if isinstance(value, str) else value
 
+    @model_validator(mode="after")
+    def _columns_have_data(self) -> RetrievalConfig:
+        return _check_columns_have_data(self)
+
 
 class ZeroShotClassificationConfig(Section):
     """Classification of pictures by the names of their classes."""
@@ -268,6 +272,16 @@ class ZeroShotClassificationConfig(Section):
     def _source_from_path(cls, value: Any) -> Any:
         return {"path": value} if isinstance(value, str) else value
 
+    @model_validator(mode="after")
+    def _columns_have_data(self) -> ZeroShotClassificationConfig:
+        return _check_columns_have_data(self)
+
+
+def _check_columns_have_data(task: Any) -> Any:
+    if task.columns is not None and task.data is None:
+        raise ValueError("columns are those of the task's own data; give data too, or set data.columns of the recipe")
+    return task
+
 
 AnyTask = Annotated[RetrievalConfig | ZeroShotClassificationConfig, Field(discriminator="task")]
 
@@ -277,8 +291,8 @@ class Recipe(Section):
 
     description: str = ""
     """One line for ``mmcl recipes list``."""
-    name: str | None = None
-    """Name of the run's folder; by default that of the recipe."""
+    name: str | None = Field(default=None, pattern=r"^[^/\\\s.][^/\\]*$")
+    """Name of the run's folder, without slashes; by default that of the recipe."""
     model: ModelConfig = ModelConfig(name="openai/clip-vit-base-patch32")
     """The towers. Short form: the name of a joint model."""
     data: DataConfig

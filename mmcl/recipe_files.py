@@ -92,14 +92,15 @@ class LocatedRecipe:
     root: Node
 
     def where(self, key: str) -> Origin | None:
-        """Return where a key such as ``data.columns.text`` was given, or else what holds it; None for what is nowhere
-        given."""
+        """Return where a key such as ``data.columns.text`` was given; None for what is nowhere given.
+
+        For a key that is not there it is the place of what holds it, if that was given whole in one place.
+        """
         path = _path(key)
-        for length in range(len(path), 0, -1):
-            parent, node = self.root.nearest(path[: length - 1]), self.root.nearest(path[:length])
-            if node is not parent:
-                return node.origin
-        return None
+        node = self.root.nearest(path)
+        if node is self.root or (self.root.nearest(path[:-1]) is node and not node.is_of_one_place()):
+            return None
+        return node.origin
 
     @contextmanager
     def locating(self) -> Iterator[None]:

@@ -71,6 +71,13 @@ class Node:
             return self.value[key]
         return None
 
+    def is_of_one_place(self) -> bool:
+        """True when everything in it was given where it was."""
+        if not isinstance(self.value, (dict, list)):
+            return True
+        children = self.value.values() if isinstance(self.value, dict) else self.value
+        return all(child.origin == self.origin and child.is_of_one_place() for child in children)
+
     def nearest(self, path: KeyPath) -> Node:
         """Return the node at ``path``, or the last one on the way to it."""
         node = self

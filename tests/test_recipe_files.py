@@ -201,6 +201,8 @@ def test_a_key_knows_where_it_was_given(write):
     assert str(located.where("data.train.split")) == "products.yaml:3"
     assert str(located.where("lr")).startswith("clip/finetune.yaml:")
     assert located.where("seed") is None
+    # The mapping that holds it was last touched by an override that has nothing to do with it.
+    assert located.where("data.columns.group") is None
 
 
 def test_an_error_of_the_data_is_told_with_its_place(write):

@@ -14,6 +14,7 @@ WIDTH, HEIGHT = 640, 460
 _MARGIN = 16
 _NUM_COLOURS = 7
 _MIN_POINTS_FOR_TSNE = 12
+_TSNE_STEPS = 500  # half of scikit-learn's default, which takes twice as long for the same picture
 _OTHER = "other"
 
 
@@ -85,9 +86,10 @@ def _project(points: NDArray[np.float64]) -> tuple[NDArray[np.float64], str]:
     perplexity = min(20.0, (len(points) - 1) / 4)
     start = principal / spread[0] * 1e-4  # the scale t-SNE starts from
     # The exact method: on so few points it is fast, and it does not depend on the number of threads.
-    flat = TSNE(perplexity=perplexity, init=start.astype(np.float32), random_state=0, method="exact").fit_transform(
-        points
+    tsne = TSNE(
+        perplexity=perplexity, init=start.astype(np.float32), random_state=0, method="exact", max_iter=_TSNE_STEPS
     )
+    flat = tsne.fit_transform(points)
     return np.asarray(flat, dtype=np.float64), f"t-SNE (perplexity {perplexity:.0f})"
 
 

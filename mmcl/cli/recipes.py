@@ -102,7 +102,7 @@ def copy(
         raise UserError(f"{target} exists, and is left as it is; name another file") from None
     except OSError as error:
         raise UserError(f"cannot write {target}: {error.strerror}") from None
-    typer.echo(f"wrote {target}\nnext: mmcl recipes validate {target}, then mmcl train {target}")
+    typer.echo(f"wrote {target}\nnext: edit it, then mmcl recipes validate {target}")
 
 
 @app.command()
@@ -111,7 +111,7 @@ def validate(recipe: RecipeName, overrides: Overrides = None) -> None:
     from mmcl.recipe_files import load_recipe
 
     load_recipe(recipe, overrides or [])
-    typer.echo(f"{recipe} is valid")
+    typer.echo(f"{recipe} is valid; mmcl train {recipe} --dry-run checks its model and data too")
 
 
 @app.command()

@@ -45,6 +45,8 @@ def train(
     from mmcl.recipe_files import locate_recipe
 
     overrides = overrides or []
+    if smoke:
+        overrides = ["data=glyphs", *overrides]
     is_run = (Path(recipe) / "recipe.yaml").is_file()
     if resume and is_run and output is None:
         output = Path(recipe)
@@ -61,6 +63,8 @@ def train(
     if smoke:
         from mmcl.smoke import smoke_recipe
 
+        if is_main_process():
+            typer.echo("smoke: tiny random towers and glyphs, in place of the recipe's model and data", err=True)
         loaded = smoke_recipe(loaded)
     with located.locating():
         if dry_run:
@@ -108,21 +112,23 @@ def format_plan(plan: Plan) -> str:
     epoch = "" if plan.steps_per_epoch is None else f", {plan.steps_per_epoch:,} per epoch"
     per_process = plan.batch_size // plan.num_processes
     shared = "" if plan.num_processes == 1 else f" = {plan.num_processes} x {per_process}"
-    hours, minutes = divmod(round(plan.num_steps * plan.seconds_per_step / 60), 60)
+    minutes = plan.num_steps * plan.seconds_per_step / 60
+    pace = f"{minutes:.0f} min" if minutes < 120 else f"{minutes / 60:.1f} h"
     lines = [
-        f"model       {plan.num_parameters / 1e6:.1f} M parameters, {plan.num_trained / 1e6:.1f} M trained",
+        f"model       {plan.num_parameters:,} parameters, {plan.num_trained:,} trained",
         *(
             f"            {group.name}: {group.num_parameters:,}, lr {group.lr:g}, weight decay {group.weight_decay:g}"
             for group in plan.groups
         ),
-        f"data        {rows}",
+        *(f"data        {line}" for line in plan.remarks),
+        f"learns from {rows}",
         f"steps       {plan.num_steps:,}{epoch}",
         f"batch       {plan.batch_size}{shared}, up to {plan.num_negatives:,} negatives per anchor",
         f"first loss  {plan.first_loss:.3f} (chance {plan.chance:.3f})",
         f"device      {plan.device}, {plan.precision}, {plan.peak_memory_gib:.2f} GiB at the most",
-        f"time        {plan.seconds_per_step:.2f} s for the first step; at that pace {hours} h {minutes} min in all",
+        f"time        {plan.seconds_per_step:.2f} s for the first step, the slowest; at that pace {pace} in all",
         *(f"judged by   {task}" for task in plan.tasks),
-        *(f"note: {line}" for line in plan.warnings),
+        *(f"warning: {line}" for line in plan.warnings),
         "dry run: nothing was written",
     ]
     return "\n".join(lines)

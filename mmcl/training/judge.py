@@ -40,6 +40,7 @@ def build_tasks(
     """
     opened: dict[str, EvaluationRows] = {}
     tasks: list[AnyBuiltTask] = []
+    names: list[tuple[str, str]] = []
     for number, config in enumerate(configs):
         rows = validation
         if config.data is not None:
@@ -58,6 +59,12 @@ def build_tasks(
             tasks.append(_retrieval_task(rows, name))
         else:
             tasks.append(_zeroshot_task(config, rows, name))
+        if any((config.task, name) == named for named in names):
+            raise UserError(
+                f'evaluate.{number}: two tasks of kind {config.task} are called "{name}", and their results would be '
+                f"one; give each a name"
+            )
+        names.append((config.task, name))
     return tasks
 
 
@@ -69,8 +76,12 @@ def _retrieval_task(rows: EvaluationRows, name: str) -> RetrievalTask:
 
 def _zeroshot_task(config: ZeroShotClassificationConfig, rows: EvaluationRows, name: str) -> ZeroShotClassificationTask:
     if rows.labels is None:
-        raise UserError(f"evaluate.{config.task} needs labels: {rows.name} has no label column")
+        raise UserError(
+            f"{config.task} needs labels: {rows.name} has no label column; name one as columns.label of its data"
+        )
     classes = sorted(set(rows.labels))
+    # Groups that are the classes themselves say nothing of which pictures depend on each other.
+    groups = rows.groups if len(set(rows.groups)) > len(classes) else None
     names = config.class_names or {}
     unknown = sorted(set(names) - set(classes))
     if unknown:
@@ -82,7 +93,7 @@ def _zeroshot_task(config: ZeroShotClassificationConfig, rows: EvaluationRows, n
         templates=config.templates,
         dataset=name,
         split=rows.split,
-        groups=rows.groups,
+        groups=groups,
     )
 
 

@@ -62,6 +62,7 @@ class Plan:
         peak_memory_gib: of the device on a GPU, else of this process, over one step.
         seconds_per_step: of the step that was tried, its first: later ones are faster.
         tasks: what the model will be judged by.
+        remarks: what was found in the data.
         warnings: what the user should know before starting.
     """
 
@@ -82,6 +83,7 @@ class Plan:
     peak_memory_gib: float
     seconds_per_step: float
     tasks: tuple[str, ...]
+    remarks: tuple[str, ...]
     warnings: tuple[str, ...]
 
 
@@ -124,8 +126,9 @@ def plan_recipe(recipe: Recipe) -> Plan:
         precision={"no": "fp32"}.get(accelerator.mixed_precision, accelerator.mixed_precision),
         peak_memory_gib=_peak_memory_gib(),
         seconds_per_step=seconds,
-        tasks=tuple(f"{task.dataset}: {type(task).__name__}" for task in tasks),
-        warnings=(*data.remarks, *_warnings(recipe, trainer)),
+        tasks=tuple(f"{config.task}: {task.dataset}" for config, task in zip(recipe.evaluate, tasks, strict=True)),
+        remarks=data.remarks,
+        warnings=tuple(_warnings(recipe, trainer)),
     )
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from evaluation import TaskResult
+from evaluation import Interval, TaskResult
 from mmcl import distributed
 from mmcl.data.evaluation_rows import validation_rows
 from mmcl.data.loader import build_train_data
@@ -143,10 +143,9 @@ def _leave(trainer: Trainer, folder: RunFolder, recipe: Recipe, results: list[Ta
     """Write the exported model, the result files and the report."""
     text = dump_recipe(recipe)
     scores = [
-        Score(result.task, result.dataset, name, value)
+        Score(result.task, result.dataset, name, result.metrics[name], *_bounds(result.intervals.get(name)))
         for result in results
         for name in result.headline
-        if (value := result.metrics[name]) is not None
     ]
     facts = ModelCardFacts(
         folder.path.name, training_data=" ".join(trainer.data.remarks[:1]), recipe=text, scores=scores
@@ -156,6 +155,10 @@ def _leave(trainer: Trainer, folder: RunFolder, recipe: Recipe, results: list[Ta
     for failure in report.failures:
         observer.message(f"export: {failure}")
     write_results(folder.path, results, folder.path.name, folder.read_metrics(), text)
+
+
+def _bounds(interval: Interval | None) -> tuple[float | None, float | None]:
+    return (None, None) if interval is None else (interval.low, interval.high)
 
 
 def _judge(trainer: Trainer, tasks: list[AnyBuiltTask], name: str) -> list[TaskResult]:

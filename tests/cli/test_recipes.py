@@ -108,7 +108,11 @@ def test_validate_tells_all_mistakes_and_exits_with_2(mmcl):
 
 
 def test_validate_says_what_is_right(mmcl):
-    assert mmcl("validate", "clip/finetune", "data=x.csv") == (0, "clip/finetune is valid\n", "")
+    assert mmcl("validate", "clip/finetune", "data=x.csv") == (
+        0,
+        "clip/finetune is valid; mmcl train clip/finetune --dry-run checks its model and data too\n",
+        "",
+    )
 
 
 def test_schema_is_json(mmcl):

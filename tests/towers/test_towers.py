@@ -13,7 +13,7 @@ class Half(Towers):
 
     def __init__(self) -> None:
         super().__init__()
-        self.image, self.text, self.unused = nn.Linear(3, 2), nn.Embedding(5, 2), nn.Linear(2, 2)
+        self.image, self.text, self.unused = nn.Linear(3, 64), nn.Embedding(5, 64), nn.Linear(2, 2)
         self.dropout = nn.Dropout(0.5)
 
     def encode_image(self, pixels: Tensor) -> tuple[Tensor, Tensor]:

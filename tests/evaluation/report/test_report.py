@@ -87,8 +87,11 @@ def test_links_of_the_page_lead_somewhere(hostile_page: str) -> None:
 
 def test_everything_a_reader_expects_is_there() -> None:
     captions = [f"the {name} one" for name in COLOURS]
-    page = render_report("Run", list(results(captions, ColourEmbedder())), LOG, "lr: 0.001", {"numpy": "2.0"})
+    judged = list(results(captions, ColourEmbedder()))
+    page = render_report("Run", judged, LOG, "lr: 0.001", {"numpy": "2.0"})
     text = Elements(page).text
+    for example in judged[0].exhibits.text_queries:
+        assert f'<span class="query-text" dir="auto">{example.query.text}</span>' in page
     for expected in (
         "image_retrieval_recall@1",
         "95% interval",
