@@ -60,6 +60,6 @@ def _restore_optimizer(trainer: Trainer, tensors: dict[str, Tensor]) -> None:
     for key, value in tensors.items():
         name, quantity = key.rsplit("/", 1)
         parameter = parameters[name]
-        # Fused AdamW keeps its step count beside the parameter, as a float32 scalar.
-        dtype = torch.float32 if quantity == "step" else parameter.dtype
-        trainer.optimizer.state[parameter][quantity] = value.to(parameter.device, dtype)
+        # The step count is a scalar; the moments must lie in memory as the parameter does, which fused AdamW relies on.
+        place = torch.empty_like(value if quantity == "step" else parameter, device=parameter.device)
+        trainer.optimizer.state[parameter][quantity] = place.copy_(value)
