@@ -120,7 +120,9 @@ def test_help_imports_nothing_heavy(tmp_path):
 def test_recipes_are_handled_without_torch(tmp_path):
     code = "import sys\nfrom mmcl.cli.main import main\nmain(['recipes', 'validate', 'clip/finetune', 'data=x'])\n"
     done = python("-c", f"{code}print('torch' in sys.modules, 'transformers' in sys.modules)", cwd=tmp_path)
-    assert done.stdout.splitlines() == ["clip/finetune is valid", "False False"], done.stderr
+    said, imported = done.stdout.splitlines()
+    assert said.startswith("clip/finetune is valid"), done.stderr
+    assert imported == "False False"
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

@@ -54,6 +54,9 @@ def test_letters_share_scale_and_base_line():
     small_top, small_bottom = _rows_with_ink("x")
     assert capital_bottom == small_bottom
     assert capital_top < small_top - 4
+    descending_top, descending_bottom = _rows_with_ink("y")
+    assert descending_top == small_top
+    assert descending_bottom > small_bottom + 4
     assert _rows_with_ink("_")[0] > small_bottom
     assert _rows_with_ink("\N{SUPERSCRIPT TWO}")[1] < small_bottom - 4
 
