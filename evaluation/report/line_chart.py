@@ -91,7 +91,7 @@ def draw_lines(title: str, series: Sequence[Series], *, from_zero: bool = False)
             end=places[-1],
             name=one.name,
             role=one.role,
-            last_value=f"{one.y[-1]:.3g}",
+            last_value=_short(one.y[-1]),
         )
 
     x_values = [value for value in nice_ticks(x_low, x_high, 5) if x_low <= value <= x_high]
@@ -131,3 +131,8 @@ def _thinned(one: Series) -> Series:
         sizes = np.diff(np.append(bins, len(x)))
         x, y = np.add.reduceat(x, bins) / sizes, np.add.reduceat(y, bins) / sizes
     return Series(one.name, x, y, one.role)
+
+
+def _short(value: float) -> str:
+    """Three significant digits, and no exponent for thousands."""
+    return f"{value:,.0f}" if 1000 <= abs(value) < 1e6 else f"{value:.3g}"
