@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +41,11 @@ def train(
         mmcl.errors.RunError: when the run cannot go on.
         mmcl.errors.RunStopped: after SIGTERM or Ctrl-C, once a checkpoint is saved.
     """
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        # A worker that was started afresh runs the script again, up to here.
+        from mmcl.errors import UserError
+
+        raise UserError('call mmcl.train under if __name__ == "__main__": the workers that load data import the script')
     from mmcl.recipe_files import locate_recipe
     from mmcl.training.run import run_recipe
 

@@ -41,20 +41,19 @@ class GlobalBatchNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise ``(B, C, ...)`` per channel; the number of rows may differ between processes."""
+        wide = x if x.dtype == torch.float64 else x.float()
         if self.training or self.running_mean is None or self.running_var is None:
-            mean, variance = self._batch_statistics(x)
+            mean, variance = self._batch_statistics(wide)
         else:
             mean, variance = self.running_mean, self.running_var
-        scale, shift = torch.rsqrt(variance + self.eps), -mean
-        normalised = (x + _per_channel(shift, x)) * _per_channel(scale, x)
+        normalised = (wide - _per_channel(mean, wide)) * _per_channel(torch.rsqrt(variance + self.eps), wide)
         if self.weight is not None and self.bias is not None:
-            normalised = normalised * _per_channel(self.weight, x) + _per_channel(self.bias, x)
-        activated: Tensor = self.act(self.drop(normalised))
+            normalised = normalised * _per_channel(self.weight, wide) + _per_channel(self.bias, wide)
+        activated: Tensor = self.act(self.drop(normalised.to(x.dtype)))
         return activated
 
-    def _batch_statistics(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        wide = x if x.dtype == torch.float64 else x.float()
-        dims = [0, *range(2, x.dim())]
+    def _batch_statistics(self, wide: Tensor) -> tuple[Tensor, Tensor]:
+        dims = [0, *range(2, wide.dim())]
         count = torch.full((1,), wide.numel() / wide.shape[1], dtype=wide.dtype, device=wide.device)
         sums = sum_over_processes(torch.cat([wide.sum(dims), count]))
         count = sums[-1].detach()

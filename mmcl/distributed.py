@@ -7,6 +7,7 @@ where those rows came from. On one process every function here is the identity.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -14,7 +15,11 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from mmcl.errors import RunError, UserError
+
 T = TypeVar("T")
+
+_FAILED = -1
 
 
 def is_distributed() -> bool:
@@ -53,6 +58,16 @@ class RowSizes:
         every = mine.new_empty(world_size())
         dist.all_gather_into_tensor(every, mine)
         return cls(tuple(every.tolist()))
+
+    @classmethod
+    def tell_failure(cls, device: torch.device) -> None:
+        """Take part in the exchange for a process that has no rows, so that the others do not wait for it."""
+        cls.of(_FAILED, device)
+
+    @property
+    def failed_ranks(self) -> list[int]:
+        """The processes that told of a failure."""
+        return [number for number, size in enumerate(self.sizes) if size == _FAILED]
 
     @property
     def total(self) -> int:
@@ -114,6 +129,30 @@ def from_main_process(value: T) -> T:
     dist.broadcast_object_list(values, src=0)
     received: T = values[0]
     return received
+
+
+def on_main_process(action: Callable[[], T]) -> T:
+    """Do something on the main process alone; its result is every process's, and so is a `UserError` or `RunError`."""
+    if not is_distributed():
+        return action()
+    outcome: tuple[T | None, Exception | None] = (None, None)
+    if rank() == 0:
+        try:
+            outcome = (action(), None)
+        except (UserError, RunError) as error:
+            outcome = (None, error)
+    value, problem = from_main_process(outcome)
+    if problem is not None:
+        raise problem
+    received: Any = value
+    return received
+
+
+def copy_from_main_process(tensors: Iterable[Tensor]) -> None:
+    """Overwrite tensors, in place, with those of the main process."""
+    if is_distributed():
+        for tensor in tensors:
+            dist.broadcast(tensor, src=0)
 
 
 class _GatherRows(torch.autograd.Function):

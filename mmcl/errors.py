@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import os
 import signal
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -28,6 +30,15 @@ class RunStopped(Exception):  # noqa: N818 - it is no error: the run did as it w
         super().__init__(f"stopped by {signal.Signals(signum).name}; saved {checkpoint}; go on with --resume")
         self.exit_code = 128 + signum
         self.checkpoint = checkpoint
+
+
+@contextmanager
+def writing(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Turn a failure to write ``path`` or something in it into one message."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"cannot write {os.fspath(path)}: {error.strerror or error}") from error
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -56,12 +56,18 @@ class ContrastiveModule(nn.Module):
         every = [objective.needs for objective in self._objectives().values()]
         return Needs(max(need.image_views for need in every), max(need.text_views for need in every))
 
-    def forward(self, batch: PairBatch) -> StepOutput:
+    def forward(self, batch: PairBatch, sizes: RowSizes | None = None) -> StepOutput:
+        """Compute this process's share of the loss.
+
+        Args:
+            batch: its rows.
+            sizes: the rows of every process, where they have been exchanged already.
+        """
         images = tuple(self.model.encode_image(view) for view in batch.images[: self.needs.image_views])
         texts = tuple(self.model.encode_text(view) for view in batch.texts[: self.needs.text_views])
         # Half precision is for the towers; a loss at scale 100 loses its gradient in it.
         with torch.autocast(batch.sample_ids.device.type, enabled=False):
-            sizes = RowSizes.of(len(batch), batch.sample_ids.device)
+            sizes = sizes or RowSizes.of(len(batch), batch.sample_ids.device)
             encoded = EncodedBatch(
                 images,
                 texts,

@@ -13,6 +13,9 @@ from mmcl.objectives.configs import AnyObjective, expand_objective
 from mmcl.section import Section
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
+MomentDecay = Annotated[float, Field(ge=0, lt=1)]
 
 DEFAULT_MAX_PIXELS = 178_956_970
 """Where Pillow too begins to suspect a decompression bomb."""
@@ -34,7 +37,7 @@ class ImageTowerConfig(Section):
     """Side of the square input in pixels; by default what the model's own preprocessing says."""
     image_mean: tuple[float, float, float] | None = None
     """Mean per RGB channel subtracted from pixels in [0, 1]; by default the model's own, else 0.5."""
-    image_std: tuple[float, float, float] | None = None
+    image_std: tuple[Positive, Positive, Positive] | None = None
     """Standard deviation per RGB channel; by default the model's own, else 0.5."""
 
     @model_validator(mode="after")
@@ -169,6 +172,13 @@ class AffineConfig(Section):
     fill: int = Field(default=255, ge=0, le=255)
     """Grey level (0 to 255) of what comes in from outside."""
 
+    @field_validator("scale")
+    @classmethod
+    def _scale_is_a_range(cls, value: tuple[float, float]) -> tuple[float, float]:
+        if not 0 < value[0] <= value[1]:
+            raise ValueError(f"must be 0 < smallest <= largest, got {list(value)}")
+        return value
+
 
 class ImageViewConfig(Section):
     """One random view of a picture; applied in the order of the fields. All off: the plain resize of evaluation."""
@@ -179,12 +189,19 @@ class ImageViewConfig(Section):
     """Random rotation, shift, zoom and shear."""
     horizontal_flip: Fraction = 0.0
     """Probability of a mirror image."""
-    color_jitter: tuple[float, float, float, float] | None = None
-    """Strength of brightness, contrast, saturation and hue changes."""
+    color_jitter: tuple[NotNegative, NotNegative, NotNegative, Annotated[float, Field(ge=0, le=0.5)]] | None = None
+    """Strength of brightness, contrast, saturation and hue changes; of hue at most 0.5."""
     grayscale: Fraction = 0.0
     """Probability of dropping the colours."""
     gaussian_blur: Fraction = 0.0
     """Probability of a blur of sigma 0.1 to 2."""
+
+    @field_validator("random_resized_crop")
+    @classmethod
+    def _crop_is_a_range(cls, value: tuple[float, float] | None) -> tuple[float, float] | None:
+        if value is not None and not 0 < value[0] <= value[1] <= 1:
+            raise ValueError(f"must be 0 < smallest <= largest <= 1, got {list(value)}")
+        return value
 
 
 class DataConfig(Section):
@@ -196,7 +213,9 @@ class DataConfig(Section):
     """Held-out rows: a source, or a share of the groups of ``train``, chosen by hash; 0 holds nothing out."""
     columns: ColumnsConfig = ColumnsConfig()
     """Which column plays which role."""
-    image_views: tuple[ImageViewConfig, ...] = (ImageViewConfig(random_resized_crop=(0.9, 1.0)),)
+    image_views: tuple[ImageViewConfig, ...] = Field(
+        default=(ImageViewConfig(random_resized_crop=(0.9, 1.0)),), min_length=1
+    )
     """The random views drawn of every picture."""
     unique_groups: bool = False
     """Draw batches in which no group occurs twice."""
@@ -236,7 +255,7 @@ class RetrievalConfig(Section):
 
     task: Literal["retrieval"] = "retrieval"
     name: str | None = None
-    """What to call it in results; by default the task and its data."""
+    """What to call it in results; by default that of its data."""
     data: SourceConfig | None = None
     """Rows to judge on; by default the validation rows."""
     columns: ColumnsConfig | None = None
@@ -257,7 +276,7 @@ class ZeroShotClassificationConfig(Section):
 
     task: Literal["zeroshot_classification"] = "zeroshot_classification"
     name: str | None = None
-    """What to call it in results; by default the task and its data."""
+    """What to call it in results; by default that of its data."""
     data: SourceConfig | None = None
     """Rows to judge on, with a label column; by default the validation rows."""
     columns: ColumnsConfig | None = None
@@ -309,7 +328,7 @@ class Recipe(Section):
     """Peak learning rate."""
     weight_decay: float = Field(default=0.1, ge=0)
     """AdamW's decoupled decay; norms, biases and the temperature take none."""
-    betas: tuple[float, float] = (0.9, 0.98)
+    betas: tuple[MomentDecay, MomentDecay] = (0.9, 0.98)
     """AdamW's moment decays."""
     eps: float = Field(default=1e-6, gt=0)
     """AdamW's denominator term."""

@@ -10,6 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from mmcl.recipe import DataConfig, ModelConfig, Recipe, SourceConfig, TextTowerConfig
+from tests.test_recipe_errors import mistakes
 
 
 def test_only_data_is_required():
@@ -89,3 +90,44 @@ def test_reading_a_recipe_does_not_import_torch():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("text", "mistake"),
+    [
+        ("data: {train: x, image_views: []}", "data.image_views: must have at least one entry"),
+        ("data: x\nbetas: [0.9, 1]", "betas.1: must be < 1, got 1"),
+        ("data: x\nbetas: [-0.1, 0.9]", "betas.0: must be >= 0, got -0.1"),
+        (
+            "data: x\nmodel: {image: {name: a, image_std: [1, 0, 1]}, text: b}",
+            "model.image.image_std.1: must be > 0, got 0",
+        ),
+    ],
+)
+def test_values_that_nothing_can_be_done_with_are_refused(text, mistake):
+    assert [line.split(" ", 1)[1] for line in mistakes(text)] == [mistake]
+
+
+@pytest.mark.parametrize(
+    ("view", "mistake"),
+    [
+        ("random_resized_crop: [0, 1]", "random_resized_crop: must be 0 < smallest <= largest <= 1, got [0.0, 1.0]"),
+        (
+            "random_resized_crop: [0.9, 0.5]",
+            "random_resized_crop: must be 0 < smallest <= largest <= 1, got [0.9, 0.5]",
+        ),
+        ("random_resized_crop: [0.5, 2]", "random_resized_crop: must be 0 < smallest <= largest <= 1, got [0.5, 2.0]"),
+        ("color_jitter: [0.1, -1, 0, 0]", "color_jitter.1: must be >= 0, got -1"),
+        ("color_jitter: [0, 0, 0, 0.6]", "color_jitter.3: must be <= 0.5, got 0.6"),
+        ("affine: {scale: [0, 1]}", "affine.scale: must be 0 < smallest <= largest, got [0.0, 1.0]"),
+        ("affine: {scale: [1.2, 0.8]}", "affine.scale: must be 0 < smallest <= largest, got [1.2, 0.8]"),
+    ],
+)
+def test_a_view_that_cannot_be_drawn_is_refused(view, mistake):
+    (line,) = mistakes(f"data: {{train: x, image_views: [{{{view}}}]}}")
+    assert line == f"f.yaml:1 data.image_views.0.{mistake}"
+
+
+def test_the_ends_of_the_ranges_are_allowed():
+    view = {"random_resized_crop": (1, 1), "color_jitter": (0, 0, 0, 0.5), "affine": {"scale": (2, 2)}}
+    assert Recipe(data={"train": "x", "image_views": [view]}, betas=(0, 0)).betas == (0, 0)

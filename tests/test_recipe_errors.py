@@ -35,7 +35,7 @@ def mistakes(text: str, recipe: type[Section] = Recipe) -> list[str]:
         ("betas: [0.9]", "betas: must have 2 entries, got 1: [0.9]"),
         ("betas: []", "betas: must have 2 entries, got 0: []"),
         ("betas: [1, 2, 3]", "betas: must have 2 entries, got 3: [1, 2, 3]"),
-        ("betas: [a, 1]", 'betas.0: must be a number, got "a"'),
+        ("betas: [a, 0.9]", 'betas.0: must be a number, got "a"'),
         ("objectives: []", "objectives: must have at least one entry"),
         ("objectives: clip", 'objectives: must be a list, got "clip"'),
         ("objectives: [clpi]", 'objectives.0.type: unknown name "clpi" (clip). Did you mean "clip"?'),

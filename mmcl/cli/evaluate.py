@@ -39,7 +39,8 @@ def evaluate(
     folder = None if output is None else new_results_folder(output)
     source = SourceConfig(path=data, split=split, limit=limit)
     columns = ColumnsConfig(image=image, text=text, group=group, label=label)
-    tasks = build_tasks([_task_config(name, source, template) for name in task], columns)
+    configs = [_task_config(name, source, template) for name in task]
+    tasks = build_tasks(configs, columns, tell=lambda line: typer.echo(line, err=True))
     results = judge(load(model, batch_size=batch_size), tasks)
     if folder is not None:
         write_results(folder, results, title=f"{model} on {data}")

@@ -68,6 +68,10 @@ def train(
         loaded = smoke_recipe(loaded)
     with located.locating():
         if dry_run:
+            if output is not None and not resume:
+                from mmcl.training.run_folder import check_is_free
+
+                check_is_free(output)
             _dry_run(loaded, as_json)
         else:
             _run(loaded, resume, output, as_json)

@@ -12,6 +12,7 @@ CMYK, YCbCr               Pillow's conversion, without colour profiles (embedded
 floating point, Lab       refused: neither has one range that everybody means
 animated, several pages   the first frame
 truncated or damaged      refused: half a picture is no picture
+narrower than 1 : 200     refused from the header: scaled by its shorter side, a line of a kilobyte would be gigabytes
 ========================  ====================================================================================
 
 Formats are told by content, not by name. Those that run another program to be drawn (EPS, WMF) or hold pictures larger
@@ -32,9 +33,10 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from mmcl.errors import did_you_mean
+from mmcl.recipe import DEFAULT_MAX_PIXELS as DEFAULT_MAX_PIXELS
 
-DEFAULT_MAX_PIXELS = 178_956_970
-"""Pillow's own limit: 512 MiB of RGB."""
+MAX_ASPECT_RATIO = 200
+"""Longer side over shorter side. The preprocessing of most models scales the shorter side to the model's size."""
 
 PictureValue: TypeAlias = Any
 """Bytes, a path, Hugging Face's ``{"bytes": ..., "path": ...}``, a PIL image, or a numpy array."""
@@ -147,6 +149,10 @@ def _to_rgb(image: Image.Image, max_pixels: int, keep_grey: bool) -> Image.Image
         )
     if width == 0 or height == 0:
         raise UnreadableImage(f"no pixels: {width} x {height}")
+    if max(width, height) > MAX_ASPECT_RATIO * min(width, height):
+        raise UnreadableImage(
+            f"too narrow: {width:,} x {height:,}; the longer side may be at most {MAX_ASPECT_RATIO} times the other"
+        )
     image.load()  # now, so that a truncated file is found here
     # Asking for the orientation first is cheaper than transposing, which copies even when there is nothing to do.
     if image.getexif().get(_EXIF_ORIENTATION, 1) != 1:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import multiprocessing
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -103,6 +105,14 @@ class TrainData:
     roles: Roles
     held_out: Int64Array
     group_ids: Int64Array
+
+    def fingerprint(self) -> str:
+        """Return a hash of which rows are learnt from and how they are grouped; of a stream, of its name alone."""
+        digest = hashlib.sha256(self.source.name.encode())
+        if isinstance(self.plan, IndexedPlan):
+            digest.update(self.plan.positions.tobytes())
+            digest.update(self.plan.epochs.group_ids.tobytes())
+        return digest.hexdigest()
 
     def batches(self, start_step: int = 0, rank: int = 0, world_size: int = 1) -> Iterator[PairBatch]:
         """Yield this process's part of every global batch from step ``start_step`` on, without end.
@@ -277,6 +287,9 @@ def _worker_context() -> Any:
 def _start_worker(worker: int) -> None:
     # The workers are the parallelism; threads of theirs would only take the trainer's cores.
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    # A signal to the whole group is the trainer's business: it saves first, and for that it needs its next batch.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def _as_it_is(built: Any) -> Any:

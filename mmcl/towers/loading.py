@@ -12,6 +12,7 @@ from typing import Any
 import timm
 import torch
 from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError, safe_open
 from torch import nn
 from transformers import AutoConfig, AutoImageProcessor, AutoModel, PreTrainedConfig, PreTrainedModel
 from transformers import logging as transformers_logging
@@ -145,7 +146,20 @@ def load_backbone(name: str, config: PreTrainedConfig) -> tuple[PreTrainedModel,
             model, info = AutoModel.from_pretrained(name, config=config, dtype=torch.float32, output_loading_info=True)
     except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
         raise UserError(f"cannot load the weights of {name}: {_first_line(error)}") from error
+    except SafetensorError as error:
+        raise UserError(f"{damaged_weights(name)} is damaged: {_first_line(error)}") from error
     return model, set(info["missing_keys"])
+
+
+def damaged_weights(name: str) -> str:
+    """Return the first safetensors file of a folder that cannot be opened; the model's name where there is none."""
+    for path in sorted(Path(name).glob("*.safetensors")):
+        try:
+            with safe_open(path, framework="pt"):
+                pass
+        except SafetensorError:
+            return str(path)
+    return f"the checkpoint of {name}"
 
 
 def _check_known(config: PreTrainedConfig) -> None:

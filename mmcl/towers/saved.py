@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
+from torch import nn
 
 from mmcl.errors import UserError
 from mmcl.text.tokenizer import HuggingFaceTokenizer, load_tokenizer
 from mmcl.towers.joint import assemble_joint
-from mmcl.towers.loading import load_backbone, load_config, refuse_missing
+from mmcl.towers.loading import damaged_weights, load_backbone, load_config, refuse_missing
 from mmcl.towers.open_clip import build_open_clip
 from mmcl.towers.pair import PairTowers, drop_pooler
 from mmcl.towers.preprocessing import ImagePreprocessing
@@ -72,6 +75,8 @@ class Description:
             fields = json.loads(path.read_text(encoding="utf-8"))
             if fields["format"] != FORMAT:
                 raise UserError(f"{path} has format {fields['format']}, this version of mmcl reads {FORMAT}")
+            if fields["form"] == "router":
+                _check_pair(fields["pair"], path)
             return cls(
                 fields["form"],
                 fields["origin"],
@@ -82,6 +87,20 @@ class Description:
             )
         except (KeyError, TypeError, json.JSONDecodeError) as error:
             raise UserError(f"{path} is damaged: {error!r}") from error
+
+
+def _check_pair(pair: Any, path: Path) -> None:
+    _check_keys(pair, ("max_length", "embedding_dim", IMAGE_FOLDER, TEXT_FOLDER), "pair", path)
+    for part in (IMAGE_FOLDER, TEXT_FOLDER):
+        _check_keys(pair[part], ("pooling", "dim"), f"pair.{part}", path)
+
+
+def _check_keys(fields: Any, keys: Iterable[str], where: str, path: Path) -> None:
+    if not isinstance(fields, dict):
+        raise UserError(f"{path} is damaged: {where} must be a mapping, got {fields!r}")
+    lacking = [key for key in keys if key not in fields]
+    if lacking:
+        raise UserError(f"{path} is damaged: {where} lacks {', '.join(lacking)}")
 
 
 def is_saved(name: str) -> bool:
@@ -98,7 +117,10 @@ def load_saved(name: str) -> LoadedTowers:
     folder = Path(name)
     description = Description.read(folder)
     if description.form == "open_clip":
-        return build_open_clip(name, pretrained=True)
+        try:
+            return build_open_clip(name, pretrained=True)
+        except SafetensorError as error:
+            raise UserError(f"{damaged_weights(name)} is damaged: {error}") from error
     if description.form == "router":
         return _load_router(folder, description)
     model, missing = load_backbone(name, load_config(name))
@@ -129,12 +151,8 @@ def _load_router(folder: Path, description: Description) -> LoadedTowers:
         pair[TEXT_FOLDER]["dim"],
         pair["embedding_dim"],
     )
-    with torch.no_grad():
-        for projection, part in (
-            (towers.image_projection, IMAGE_PROJECTION_FOLDER),
-            (towers.text_projection, TEXT_PROJECTION_FOLDER),
-        ):
-            projection.weight.copy_(load_file(folder / part / "model.safetensors")[PROJECTION_KEY])
+    _load_projection(towers.image_projection, folder / IMAGE_PROJECTION_FOLDER / "model.safetensors")
+    _load_projection(towers.text_projection, folder / TEXT_PROJECTION_FOLDER / "model.safetensors")
     freeze_unused(towers, *probe(towers, description.preprocessing.size, tokenizer))
     return LoadedTowers(
         towers,
@@ -144,3 +162,19 @@ def _load_router(folder: Path, description: Description) -> LoadedTowers:
         description.logit_bias,
         description.origin,
     )
+
+
+def _load_projection(projection: nn.Linear, path: Path) -> None:
+    try:
+        weight = load_file(path)[PROJECTION_KEY]
+    except FileNotFoundError:
+        raise UserError(f"no file {path}") from None
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{path} is damaged: {error}") from error
+    except KeyError as error:
+        raise UserError(f"{path} is damaged: it holds no {PROJECTION_KEY}") from error
+    if weight.shape != projection.weight.shape:
+        expected, got = tuple(projection.weight.shape), tuple(weight.shape)
+        raise UserError(f"{path} has a projection of shape {got}; {DESCRIPTION_FILE} says {expected}")
+    with torch.no_grad():
+        projection.weight.copy_(weight)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from datetime import timedelta
 
@@ -25,8 +26,16 @@ def build_accelerator(recipe: Recipe) -> Accelerator:
     has_cuda = torch.cuda.is_available()
     if recipe.precision == "fp16" and not has_cuda:
         raise UserError("precision: fp16 needs a GPU; on a CPU use fp32 or bf16")
-    automatic = "bf16" if has_cuda and torch.cuda.is_bf16_supported() else "fp32"
-    precision = automatic if recipe.precision == "auto" else recipe.precision
+    # Emulated, it would be slower than float32.
+    has_bf16 = has_cuda and torch.cuda.is_bf16_supported(including_emulation=False)
+    if recipe.precision == "bf16" and has_cuda and not has_bf16:
+        raise UserError("precision: this GPU has no bf16; use fp16 or fp32")
+    precision = ("bf16" if has_bf16 else "fp32") if recipe.precision == "auto" else recipe.precision
+    local_processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    if has_cuda and local_processes > torch.cuda.device_count():
+        raise UserError(
+            f"--num-processes: {local_processes} processes need as many GPUs, got {torch.cuda.device_count()}"
+        )
     check_trackers(recipe.report_to)
     # The precision of an earlier run in this process would otherwise stand for good; processes and device stay.
     AcceleratorState._reset_state()

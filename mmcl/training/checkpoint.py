@@ -15,10 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from mmcl.errors import UserError
+from mmcl.errors import RunError, UserError
 
 MANIFEST = "manifest.json"
 PREFIX = "step-"
@@ -44,7 +45,17 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint, keep: int) -> Path:
     """Commit a checkpoint to ``folder/step-<n>`` and then remove older ones, so that ``keep`` are left.
 
     A crash at any moment leaves the earlier checkpoints as they were.
+
+    Raises:
+        RunError: when it cannot be written, for example on a full disk.
     """
+    try:
+        return _commit(folder, checkpoint, keep)
+    except (OSError, SafetensorError) as error:
+        raise RunError(f"cannot write a checkpoint to {folder}: {error}; earlier ones are kept") from error
+
+
+def _commit(folder: Path, checkpoint: Checkpoint, keep: int) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     for leftover in folder.glob(f"{ASIDE}*"):
         shutil.rmtree(leftover)

@@ -14,6 +14,7 @@ from mmcl import distributed
 from mmcl.data.evaluation_rows import EvaluationRows, open_evaluation_rows
 from mmcl.errors import UserError
 from mmcl.recipe import DEFAULT_MAX_PIXELS, AnyTask, ColumnsConfig, RetrievalConfig, ZeroShotClassificationConfig
+from mmcl.training.results import file_name
 
 Item = TypeVar("Item")
 
@@ -26,6 +27,7 @@ def build_tasks(
     columns: ColumnsConfig,
     max_pixels: int = DEFAULT_MAX_PIXELS,
     validation: EvaluationRows | None = None,
+    tell: Callable[[str], None] = lambda line: None,
 ) -> list[AnyBuiltTask]:
     """Make tasks of their part of a recipe, their rows opened and checked.
 
@@ -34,13 +36,14 @@ def build_tasks(
         columns: column roles of tasks that name none.
         max_pixels: larger pictures are refused from their header.
         validation: the held-out rows, for tasks without data of their own; None when nothing is held out.
+        tell: called with a line for each data set of which rows had to be left out.
 
     Raises:
         UserError: when a task has no rows to judge on, or no labels.
     """
     opened: dict[str, EvaluationRows] = {}
     tasks: list[AnyBuiltTask] = []
-    names: list[tuple[str, str]] = []
+    names: set[str] = set()
     for number, config in enumerate(configs):
         rows = validation
         if config.data is not None:
@@ -48,6 +51,9 @@ def build_tasks(
             key = f"{config.data!r} {roles!r}"
             if key not in opened:
                 opened[key] = open_evaluation_rows(config.data, roles, max_pixels, key=f"evaluate.{number}.data")
+                if left_out := opened[key].left_out:
+                    reason = left_out[-1].reason
+                    tell(f"{opened[key].name}: {len(left_out):,} rows cannot be judged on; the last: {reason}")
             rows = opened[key]
         if rows is None:
             raise UserError(
@@ -59,12 +65,12 @@ def build_tasks(
             tasks.append(_retrieval_task(rows, name))
         else:
             tasks.append(_zeroshot_task(config, rows, name))
-        if any((config.task, name) == named for named in names):
+        if file_name(name, config.task) in names:
             raise UserError(
                 f'evaluate.{number}: two tasks of kind {config.task} are called "{name}", and their results would be '
                 f"one; give each a name"
             )
-        names.append((config.task, name))
+        names.add(file_name(name, config.task))
     return tasks
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from evaluation import TaskResult, write_report
-from mmcl.errors import UserError
+from mmcl.errors import UserError, writing
 
 
 def new_results_folder(folder: Path) -> Path:
@@ -19,7 +19,8 @@ def new_results_folder(folder: Path) -> Path:
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f"{folder} already holds something; give another --output")
-    folder.mkdir(parents=True, exist_ok=True)
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     return folder
 
 
@@ -32,6 +33,10 @@ def write_results(
 ) -> None:
     """Write ``results/<dataset>-<task>.json`` for each result, and ``report.html``."""
     for result in results:
-        name = re.sub(r"[^\w.-]+", "-", f"{result.dataset}-{result.task}")
-        result.write(folder / "results" / f"{name}.json")
+        result.write(folder / "results" / f"{file_name(result.dataset, result.task)}.json")
     write_report(folder / "report.html", title, results, training_log, recipe_text)
+
+
+def file_name(dataset: str, task: str) -> str:
+    """Return the name of a result's file, without suffix."""
+    return re.sub(r"[^\w.-]+", "-", f"{dataset}-{task}")

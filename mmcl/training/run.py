@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from evaluation import Interval, TaskResult
 from mmcl import distributed
 from mmcl.data.evaluation_rows import validation_rows
 from mmcl.data.loader import build_train_data
 from mmcl.embedder import ModelEmbedder
-from mmcl.errors import UserError
+from mmcl.errors import UserError, writing
 from mmcl.export import ModelCardFacts, Score, export_model
 from mmcl.model import build_model
 from mmcl.recipe import Recipe
@@ -24,8 +24,6 @@ from mmcl.training.observer import Observer
 from mmcl.training.results import write_results
 from mmcl.training.run_folder import RunFolder, new_run_folder, newest_run_folder, run_folder_at
 from mmcl.training.trainer import Trainer
-
-T = TypeVar("T")
 
 MAY_CHANGE_ON_RESUME = {"description", "output_dir", "report_to", "log_every", "save_every", "eval_every"}
 """Recipe fields that do not change what is learnt; ``keep_checkpoints`` and ``data.num_workers`` are others."""
@@ -74,16 +72,20 @@ def run_recipe(
     accelerator = build_accelerator(recipe)
     model = build_model(recipe.model, recipe.seed)
     data = build_train_data(recipe, model.preprocessing, model.tokenizer)
-    tasks = build_tasks(recipe.evaluate, recipe.data.columns, recipe.data.max_pixels, validation_rows(recipe, data))
-    folder = _on_main_process(lambda: _open_folder(recipe, resume, output))
+    validation = validation_rows(recipe, data)
+    tasks = build_tasks(recipe.evaluate, recipe.data.columns, recipe.data.max_pixels, validation, observer.message)
+    folder = distributed.on_main_process(lambda: _open_folder(recipe, resume, output))
     data.quarantine.write_to(folder.path)
     for line in data.remarks:
         observer.message(line)
+    accelerator.project_configuration.set_directories(str(folder.path.parent))
     accelerator.init_trackers(folder.path.name, {"recipe": dump_recipe(recipe)})
     trainer = Trainer(recipe, model, data, folder, accelerator, observer)
     if resume:
         trainer.resume()
     trainer.fit(lambda step: headline_metrics(_judge(trainer, tasks, f"step {step}")))
+    if num_left_out := sum(distributed.gather_objects(data.quarantine.num_quarantined)):
+        observer.message(f"{num_left_out:,} rows met on the way could not be used: {folder.path}/quarantine.jsonl")
     results = _judge(trainer, tasks, folder.path.name)
     if distributed.rank() == 0:
         _leave(trainer, folder, recipe, results, observer)
@@ -99,7 +101,8 @@ def _open_folder(recipe: Recipe, resume: bool, output: str | Path | None) -> Run
         _check_same_recipe(folder, recipe)
         return folder
     folder = run_folder_at(Path(output)) if output else new_run_folder(Path(recipe.output_dir), name)
-    folder.recipe.write_text(dump_recipe(recipe), encoding="utf-8")
+    with writing(folder.path):
+        folder.recipe.write_text(dump_recipe(recipe), encoding="utf-8")
     return folder
 
 
@@ -124,21 +127,6 @@ def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
     return {key: leaf for name, child in items for key, leaf in _flat(child, f"{prefix}.{name}".strip(".")).items()}
 
 
-def _on_main_process(action: Callable[[], T]) -> T:
-    """Do something on the main process alone; its result, or its error, is every process's."""
-    outcome: tuple[T | None, UserError | None] = (None, None)
-    if distributed.rank() == 0:
-        try:
-            outcome = (action(), None)
-        except UserError as error:
-            outcome = (None, error)
-    value, mistake = distributed.from_main_process(outcome)
-    if mistake is not None:
-        raise mistake
-    assert value is not None
-    return value
-
-
 def _leave(trainer: Trainer, folder: RunFolder, recipe: Recipe, results: list[TaskResult], observer: Observer) -> None:
     """Write the exported model, the result files and the report."""
     text = dump_recipe(recipe)
@@ -150,11 +138,15 @@ def _leave(trainer: Trainer, folder: RunFolder, recipe: Recipe, results: list[Ta
     facts = ModelCardFacts(
         folder.path.name, training_data=" ".join(trainer.data.remarks[:1]), recipe=text, scores=scores
     )
+    # First what the run found out; an export that fails must not take it along.
+    write_results(folder.path, results, folder.path.name, folder.read_metrics(), text)
     with _averaged(trainer):
+        # The export copies the model, on a GPU beside what the optimiser would still hold there.
+        trainer.optimizer.zero_grad()
+        trainer.optimizer.state.clear()
         report = export_model(trainer.model, folder.model, facts)
     for failure in report.failures:
         observer.message(f"export: {failure}")
-    write_results(folder.path, results, folder.path.name, folder.read_metrics(), text)
 
 
 def _bounds(interval: Interval | None) -> tuple[float | None, float | None]:
@@ -162,7 +154,9 @@ def _bounds(interval: Interval | None) -> tuple[float | None, float | None]:
 
 
 def _judge(trainer: Trainer, tasks: list[AnyBuiltTask], name: str) -> list[TaskResult]:
-    embedder = ModelEmbedder(trainer.model, name)
+    embedder = ModelEmbedder(trainer.model, name, max_pixels=trainer.recipe.data.max_pixels)
+    # With local batch norm each process has statistics of its own; the main process's are the model's.
+    distributed.copy_from_main_process(trainer.model.buffers())
     with _averaged(trainer):
         return judge(embedder, tasks)
 

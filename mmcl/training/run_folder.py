@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mmcl.errors import UserError
+from mmcl.errors import UserError, writing
 
 
 @dataclass(frozen=True)
@@ -69,16 +69,17 @@ class RunFolder:
 
 def new_run_folder(parent: Path, name: str) -> RunFolder:
     """Make ``parent/name``, or the next free of ``name-2``, ``name-3`` ..."""
-    parent.mkdir(parents=True, exist_ok=True)
-    number = 1
-    while True:
-        path = parent / (name if number == 1 else f"{name}-{number}")
-        try:
-            path.mkdir()
-        except FileExistsError:
-            number += 1
-        else:
-            return RunFolder(path)
+    with writing(parent):
+        parent.mkdir(parents=True, exist_ok=True)
+        number = 1
+        while True:
+            path = parent / (name if number == 1 else f"{name}-{number}")
+            try:
+                path.mkdir()
+            except FileExistsError:
+                number += 1
+            else:
+                return RunFolder(path)
 
 
 def run_folder_at(path: Path) -> RunFolder:
@@ -87,11 +88,21 @@ def run_folder_at(path: Path) -> RunFolder:
     Raises:
         UserError: when something is there already; nothing of it is touched.
     """
+    check_is_free(path)
+    with writing(path):
+        path.mkdir(parents=True, exist_ok=True)
+    return RunFolder(path)
+
+
+def check_is_free(path: Path) -> None:
+    """Refuse a path where something is.
+
+    Raises:
+        UserError: saying what.
+    """
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         held = "another run" if (path / "recipe.yaml").exists() else "something else"
         raise UserError(f"{path} already holds {held}; give another --output, or --resume to go on with a run")
-    path.mkdir(parents=True, exist_ok=True)
-    return RunFolder(path)
 
 
 def newest_run_folder(parent: Path, name: str) -> RunFolder:

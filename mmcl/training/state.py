@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from mmcl.errors import UserError
 from mmcl.training.checkpoint import Checkpoint
 
 if TYPE_CHECKING:
@@ -16,7 +17,11 @@ if TYPE_CHECKING:
 def capture_state(trainer: Trainer) -> Checkpoint:
     """Copy to the CPU all that the next step depends on."""
     tensors = {"model": _copies(trainer.module.state_dict()), "optimizer": _optimizer_tensors(trainer)}
-    state: dict[str, Any] = {"order_hash": trainer.order_hash, "num_steps": trainer.num_steps}
+    state: dict[str, Any] = {
+        "order_hash": trainer.order_hash,
+        "num_steps": trainer.num_steps,
+        "data": trainer.data.fingerprint(),
+    }
     if trainer.average is not None:
         tensors["average"] = _copies(trainer.average.tensors)
         state["average_updates"] = trainer.average.num_updates
@@ -26,7 +31,17 @@ def capture_state(trainer: Trainer) -> Checkpoint:
 
 
 def restore_state(trainer: Trainer, checkpoint: Checkpoint) -> None:
-    """Put a trainer back to where a checkpoint was taken."""
+    """Put a trainer back to where a checkpoint was taken.
+
+    Raises:
+        UserError: the rows to learn from are no longer those of the run, or their number of steps is another.
+    """
+    now = {"num_steps": trainer.num_steps, "data": trainer.data.fingerprint()}
+    if {key: checkpoint.state[key] for key in now} != now:
+        raise UserError(
+            f"cannot resume: {trainer.data.source.name} has changed since the run began, and with it the order of its "
+            "rows; put it back as it was, or start another run"
+        )
     trainer.module.load_state_dict(dict(checkpoint.tensors["model"]))
     _restore_optimizer(trainer, dict(checkpoint.tensors["optimizer"]))
     if trainer.average is not None:

@@ -18,7 +18,8 @@ from mmcl import distributed
 from mmcl.batch import PairBatch
 from mmcl.batch_norm import use_global_batch_norm
 from mmcl.data.loader import TrainData
-from mmcl.errors import RunError, RunStopped
+from mmcl.distributed import RowSizes
+from mmcl.errors import RunError, RunStopped, UserError
 from mmcl.model import TwoTower
 from mmcl.module import ContrastiveModule, StepOutput
 from mmcl.recipe import Recipe
@@ -30,6 +31,9 @@ from mmcl.training.run_folder import RunFolder
 from mmcl.training.schedule import lr_factor
 from mmcl.training.signals import StopSignal
 from mmcl.training.state import capture_state, restore_state
+
+MAX_SKIPPED_STEPS = 50
+"""Loss scaling finds its scale within a few halvings."""
 
 
 class Trainer:
@@ -63,6 +67,7 @@ class Trainer:
         self.num_steps = count_steps(recipe, data.steps_per_epoch)
         self.step = 0
         self._saved_step = -1
+        self._num_skipped = 0
         self.order_hash = ""
         self.average = WeightAverage(model, recipe.ema) if recipe.ema else None
         self.optimizer = build_optimizer(self.module, recipe)
@@ -76,7 +81,8 @@ class Trainer:
     def resume(self) -> None:
         """Go back to the newest whole checkpoint of the run's folder, or stay at the start when there is none."""
         assert self.folder is not None
-        path, skipped = newest_checkpoint(self.folder.checkpoints)
+        # One process chooses: folders may differ, or lag behind, between machines.
+        path, skipped = distributed.from_main_process(newest_checkpoint(self.folder.checkpoints))
         for line in skipped:
             self.observer.message(line)
         if path is None:
@@ -113,9 +119,9 @@ class Trainer:
     ) -> None:
         while self.step < self.num_steps:
             began = time.perf_counter()
-            batch = next(batches).to(self.accelerator.device, non_blocking=True)
+            batch, sizes = self._next_batch(batches, signals)
             waited = time.perf_counter() - began
-            record, signum = self.train_step(batch, signals.signum)
+            record, signum = self.train_step(batch, sizes, signals.signum)
             seconds = time.perf_counter() - began
             record |= {
                 "samples_per_second": round(record["batch_size"] / seconds, 2),
@@ -133,11 +139,30 @@ class Trainer:
                 self._evaluate(evaluate)
         self.save()
 
-    def train_step(self, batch: PairBatch, signum: int = 0) -> tuple[dict[str, Any], int]:
+    def _next_batch(self, batches: Iterator[PairBatch], signals: StopSignal) -> tuple[PairBatch, RowSizes]:
+        """Fetch this process's rows; one that cannot tells the others, so that all stop and none waits."""
+        device = self.accelerator.device
+        try:
+            batch = next(batches).to(device, non_blocking=True)
+        except (UserError, RuntimeError):
+            if signals.signum and not distributed.is_distributed():
+                # The signal went to the workers as well, and they are gone.
+                raise RunStopped(signals.signum, self.save()) from None
+            RowSizes.tell_failure(device)
+            raise
+        sizes = RowSizes.of(len(batch), device)
+        if sizes.failed_ranks:
+            raise RunError(f"step {self.step + 1}: process {sizes.failed_ranks[0]} has no rows; its message says why")
+        return batch, sizes
+
+    def train_step(
+        self, batch: PairBatch, sizes: RowSizes | None = None, signum: int = 0
+    ) -> tuple[dict[str, Any], int]:
         """Do one update on this process's part of a batch.
 
         Args:
             batch: on the device.
+            sizes: the rows of every process, where they have been exchanged already.
             signum: a signal this process has received; the largest of all processes is returned.
 
         Returns:
@@ -148,7 +173,7 @@ class Trainer:
         # Dropout is a function of (seed, step, process): nothing of it has to be saved to resume exactly.
         set_seed(_mix(self.recipe.seed, self.step, distributed.rank()))
         self._wrapped.train()
-        output = self._wrapped(batch)
+        output = self._wrapped(batch, sizes)
         # Shares add up to the loss, and DistributedDataParallel divides the sum of their gradients by the processes.
         self.accelerator.backward(output.loss * distributed.world_size())
         losses, signum = self._exchange(output, signum)
@@ -159,25 +184,45 @@ class Trainer:
             self._refuse(f"the norm of the gradient is {grad_norm}", batch, output)
         self._stepper.step()
         self._stepper.zero_grad()
-        self.module.after_optimizer_step()
-        if self.average is not None:
-            self.average.update(self.model)
+        if self._stepper.step_was_skipped:
+            self._count_skipped()
+        else:
+            self._num_skipped = 0
+            self.module.after_optimizer_step()
+            if self.average is not None:
+                self.average.update(self.model)
         self.order_hash = chain_hash(self.order_hash, output.sample_ids.tolist())
         self.step += 1
-        record = {"step": self.step, **losses, "chance": output.chance, "lr": lr, "grad_norm": grad_norm}
+        record = {"step": self.step, **losses, "chance": output.chance, "lr": lr}
+        # Under fp16 an overflow only lowers the loss scale; JSON has no word for its norm.
+        record["grad_norm"] = grad_norm if math.isfinite(grad_norm) else None
         record |= {"logit_scale": self.model.logit_scale().item(), "batch_size": len(output.sample_ids)}
         if self.data.steps_per_epoch:
             record["epoch"] = round(self.step / self.data.steps_per_epoch, 4)
         return record, signum
 
     def save(self) -> Path:
-        """Commit a checkpoint of the present step; every process returns its path."""
+        """Commit a checkpoint of the present step; every process returns its path.
+
+        Raises:
+            RunError: when it cannot be written; earlier ones stay.
+        """
         assert self.folder is not None
-        if distributed.rank() == 0 and self._saved_step != self.step:
-            save_checkpoint(self.folder.checkpoints, capture_state(self), self.recipe.keep_checkpoints)
+        folder = self.folder.checkpoints
+        if self._saved_step != self.step:
+            distributed.on_main_process(
+                lambda: save_checkpoint(folder, capture_state(self), self.recipe.keep_checkpoints)
+            )
         self._saved_step = self.step
-        distributed.barrier()
-        return self.folder.checkpoints / f"step-{self.step:08d}"
+        return folder / f"step-{self.step:08d}"
+
+    def _count_skipped(self) -> None:
+        self._num_skipped += 1
+        if self._num_skipped >= MAX_SKIPPED_STEPS:
+            raise RunError(
+                f"step {self.step + 1}: {self._num_skipped} updates in a row were skipped, because fp16 gradients "
+                f"overflow at every loss scale; use precision=bf16 or fp32"
+            )
 
     def _exchange(self, output: StepOutput, signum: int) -> tuple[dict[str, float], int]:
         """Add up the shares of the losses, and agree on a signal, in one exchange."""
@@ -198,7 +243,7 @@ class Trainer:
 
     def _refuse(self, what: str, batch: PairBatch, output: StepOutput) -> None:
         """Stop before the update, naming the rows whose own embeddings are not finite, or else all of the batch."""
-        with torch.no_grad():
+        with torch.no_grad(), self.accelerator.autocast():
             encoded = [self.model.encode_image(view).embeddings for view in batch.images]
             encoded += [self.model.encode_text(view).embeddings for view in batch.texts]
         bad = ~torch.stack([view.isfinite().all(dim=1) for view in encoded]).all(dim=0)
@@ -227,8 +272,6 @@ def count_steps(recipe: Recipe, steps_per_epoch: int | None) -> int:
     if recipe.max_steps is not None:
         return recipe.max_steps
     if steps_per_epoch is None:
-        from mmcl.errors import UserError
-
         raise UserError("the length of a stream is not known: give max_steps instead of epochs")
     return max(1, math.ceil(recipe.epochs * steps_per_epoch))
 

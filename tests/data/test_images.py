@@ -220,3 +220,15 @@ def test_callers_picture_is_not_changed() -> None:
     image = Image.open(io.BytesIO(encoded(Image.new("L", (3, 3), 9))))
     assert decode_image(image).getpixel((0, 0)) == (9, 9, 9)
     assert image.mode == "L"
+
+
+@pytest.mark.parametrize("size", [(1, 201), (20_000, 1)])
+def test_a_line_is_refused_from_its_header(size: tuple[int, int]) -> None:
+    with pytest.raises(UnreadableImage, match=rf"too narrow: {size[0]:,} x {size[1]:,}; .* at most 200 times"):
+        decode_image(_png_header(*size))
+    with pytest.raises(UnreadableImage, match="too narrow"):
+        decode_image(Image.new("RGB", size))
+
+
+def test_a_picture_of_one_to_two_hundred_is_read() -> None:
+    assert decode_image(Image.new("RGB", (2, 400))).size == (2, 400)

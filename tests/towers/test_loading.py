@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ from transformers import BertConfig, BertModel, ViTConfig, ViTModel
 from transformers import logging as transformers_logging
 
 from mmcl.errors import UserError
-from mmcl.towers.loading import default_preprocessing, load_config, num_positions, quiet_transformers
+from mmcl.towers.loading import default_preprocessing, load_backbone, load_config, num_positions, quiet_transformers
 from tests.towers import tiny_configs as tiny
 
 
@@ -70,3 +71,13 @@ def test_quiet_transformers_is_as_loud_as_before_afterwards() -> None:
     with pytest.raises(RuntimeError, match="inside"):
         fail()
     assert (transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()) == (level, bars)
+
+
+def test_truncated_weights_are_named(tmp_path: Path) -> None:
+    ViTModel(ViTConfig(**{name: value for name, value in tiny.VIT.items() if name != "model_type"})).save_pretrained(
+        tmp_path
+    )
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(UserError, match=rf"^{re.escape(str(path))} is damaged: "):
+        load_backbone(str(tmp_path), load_config(str(tmp_path)))

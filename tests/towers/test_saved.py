@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from mmcl.errors import UserError
 from mmcl.export import ModelCardFacts, export_model
@@ -99,3 +101,57 @@ def test_missing_weights_are_refused(tmp_path: Path, tokenizer: str) -> None:
     (tmp_path / "model" / "image" / "model.safetensors").unlink()
     with pytest.raises(UserError, match="cannot load the weights of"):
         build_model(ModelConfig(name=str(tmp_path)))
+
+
+def _truncate(path: Path) -> None:
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+
+
+@pytest.mark.parametrize("form", ["clip", "open_clip", "pair"])
+def test_truncated_weights_are_named(tmp_path: Path, tokenizer: str, open_clip_name: str, form: str) -> None:
+    config, file = {
+        "clip": (joint("clip", tokenizer), "model.safetensors"),
+        "open_clip": (ModelConfig(name=open_clip_name, pretrained=False), "open_clip_model.safetensors"),
+        "pair": (pair(tiny.VIT, tiny.BERT, tokenizer), "text/model.safetensors"),
+    }[form]
+    exported(config, tmp_path)
+    _truncate(tmp_path / file)
+    with pytest.raises(UserError, match=rf"^{re.escape(str(tmp_path / file))} is damaged: "):
+        build_model(ModelConfig(name=str(tmp_path)))
+
+
+def test_a_damaged_pair_names_the_file(tmp_path: Path, tokenizer: str) -> None:
+    exported(pair(tiny.VIT, tiny.BERT, tokenizer), tmp_path)
+    path = tmp_path / "text_projection" / "model.safetensors"
+
+    def reason() -> str:
+        with pytest.raises(UserError) as caught:
+            build_model(ModelConfig(name=str(tmp_path)))
+        return str(caught.value)
+
+    _truncate(path)
+    assert reason().startswith(f"{path} is damaged: ")
+    save_file({"weight": torch.zeros(2, 2)}, path)
+    assert reason() == f"{path} is damaged: it holds no linear.weight"
+    save_file({"linear.weight": torch.zeros(2, 3)}, path)
+    assert reason().startswith(f"{path} has a projection of shape (2, 3); mmcl.json says (")
+    path.unlink()
+    assert reason() == f"no file {path}"
+
+
+def test_a_description_that_lacks_a_part_of_its_pair_is_refused(tmp_path: Path, tokenizer: str) -> None:
+    exported(pair(tiny.VIT, tiny.BERT, tokenizer), tmp_path)
+    path = tmp_path / "mmcl.json"
+    fields = json.loads(path.read_text())
+    whole = fields["pair"]
+    lacking = {key: value for key, value in whole.items() if key != "max_length"}
+    for damaged, reason in (
+        (None, "pair must be a mapping, got None"),
+        (lacking, "pair lacks max_length"),
+        ({**whole, "image": {"dim": 3}}, "pair.image lacks pooling"),
+        ({**whole, "text": 3}, "pair.text must be a mapping, got 3"),
+    ):
+        path.write_text(json.dumps({**fields, "pair": damaged}))
+        with pytest.raises(UserError, match=rf"^{re.escape(str(path))} is damaged: {re.escape(reason)}$"):
+            build_model(ModelConfig(name=str(tmp_path)))

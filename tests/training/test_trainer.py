@@ -12,6 +12,7 @@ from mmcl.errors import RunError, UserError
 from mmcl.model import build_model
 from mmcl.recipe import Recipe
 from mmcl.training.accelerator import build_accelerator
+from mmcl.training.checkpoint import newest_checkpoint
 from mmcl.training.observer import Observer
 from mmcl.training.run_folder import RunFolder
 from mmcl.training.trainer import Trainer, chain_hash, count_steps
@@ -127,3 +128,55 @@ def test_the_hash_of_the_order_depends_on_the_order() -> None:
     one = chain_hash(chain_hash("", [1, 2]), [3])
     assert one != chain_hash(chain_hash("", [2, 1]), [3])
     assert one != chain_hash(chain_hash("", [1]), [2, 3])
+
+
+def test_a_run_is_not_resumed_on_changed_data(tmp_path: Path) -> None:
+    recipe = tiny_recipe(tmp_path, max_steps=4)
+    make_trainer(recipe, tmp_path / "run").fit(lambda step: {})
+    with (tmp_path / "data" / "pairs.csv").open("a") as table:
+        table.write("3.png,white arrow,99,a\n")
+    with pytest.raises(UserError, match=r"cannot resume: pairs.csv has changed since the run began"):
+        make_trainer(recipe, tmp_path / "run").resume()
+
+
+def test_a_full_disk_keeps_the_earlier_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer = make_trainer(tiny_recipe(tmp_path, max_steps=4), tmp_path / "run")
+    trainer.fit(lambda step: {})
+    trainer.step += 1
+
+    def fail(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("mmcl.training.checkpoint.save_file", fail)
+    with pytest.raises(RunError, match="No space left on device; earlier ones are kept"):
+        trainer.save()
+    monkeypatch.undo()
+    assert newest_checkpoint(tmp_path / "run" / "checkpoints")[0] == tmp_path / "run" / "checkpoints" / "step-00000004"
+
+
+def test_an_overflow_under_loss_scaling_is_logged_and_moves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a GPU with fp16: the scaler skips the step, and the norm of its gradient is infinite."""
+    trainer = make_trainer(tiny_recipe(tmp_path, max_steps=1), tmp_path / "run")
+    before = {name: tensor.clone() for name, tensor in trainer.average.tensors.items()}
+    monkeypatch.setattr(trainer.accelerator, "scaler", object())
+    monkeypatch.setattr(trainer, "_clip", lambda: float("inf"))
+    monkeypatch.setattr(trainer.accelerator, "backward", lambda loss: loss.backward())
+    monkeypatch.setattr(trainer, "_stepper", SkippingStepper())
+    record, _ = trainer.train_step(next(trainer.data.batches()))
+    assert record["grad_norm"] is None
+    assert all(torch.equal(trainer.average.tensors[name], tensor) for name, tensor in before.items())
+    trainer._num_skipped = 10_000
+    with pytest.raises(RunError, match="updates in a row were skipped"):
+        trainer.train_step(next(trainer.data.batches()))
+
+
+class SkippingStepper:
+    """Accelerate's optimiser after an overflow."""
+
+    step_was_skipped = True
+
+    def step(self) -> None: ...
+
+    def zero_grad(self) -> None: ...
