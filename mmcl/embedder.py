@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import numpy as np
@@ -17,6 +18,7 @@ from torch import Tensor
 
 from evaluation.embedder import Embeddings, Picture
 from mmcl.data.images import DEFAULT_MAX_PIXELS, decode_image
+from mmcl.errors import UserError
 from mmcl.model import TwoTower, build_model
 from mmcl.recipe import ModelConfig
 
@@ -82,10 +84,12 @@ class ModelEmbedder:
         Raises:
             mmcl.data.images.UnreadableImage: a picture cannot be decoded.
         """
+        _refuse_bare(images, "encode_images", "pictures")
         return self._encode(images, range(len(images)), self._encode_pictures)
 
     def encode_texts(self, texts: Sequence[str]) -> Embeddings:
         """Return ``(N, D)`` float32 rows of unit norm, one per text, in order."""
+        _refuse_bare(texts, "encode_texts", "texts")
         # Texts of like length share a batch, so that little of it is padding.
         order = sorted(range(len(texts)), key=lambda index: len(texts[index]))
         return self._encode(texts, order, self._encode_strings)
@@ -125,6 +129,12 @@ class ModelEmbedder:
             # Module by module, because a trainer may keep a frozen part in evaluation mode.
             for module, training in modes.items():
                 module.training = training
+
+
+def _refuse_bare(items: object, method: str, what: str) -> None:
+    """A string is a sequence too, of letters; embedding those would be no error and no answer."""
+    if isinstance(items, (str, Path)):
+        raise UserError(f"{method} takes a list of {what}, got {items!r}; wrap it in [ ]")
 
 
 def load(

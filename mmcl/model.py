@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmcl.batch import TokenBatch
-from mmcl.errors import UserError
+from mmcl.errors import UserError, did_you_mean
 from mmcl.recipe import ModelConfig
 from mmcl.towers.joint import build_joint
 from mmcl.towers.open_clip import build_open_clip, is_open_clip_name
@@ -148,6 +148,18 @@ def _load(config: ModelConfig) -> LoadedTowers:
 
 
 def resolve_folder(name: str) -> str:
-    """Return the folder of the model when ``name`` is that of a run, else ``name``."""
-    inside = Path(name) / "model"
-    return str(inside) if inside.is_dir() and not (Path(name) / "config.json").is_file() else name
+    """Return the folder of the model when ``name`` is that of a run, else ``name``.
+
+    Raises:
+        UserError: a path in a folder that is there, to nothing that is there.
+    """
+    path = Path(name)
+    inside = path / "model"
+    if inside.is_dir() and not (path / "config.json").is_file():
+        return str(inside)
+    if not path.exists() and path.parent != Path() and path.parent.is_dir():
+        hint = did_you_mean(name, [str(entry) for entry in path.parent.iterdir() if entry.is_dir()])
+        # The hub is not asked for what is plainly meant to be here; its own names have one slash.
+        if hint or len(path.parts) > 2:
+            raise UserError(f"there is no folder {name}.{hint}")
+    return name

@@ -175,3 +175,17 @@ def test_load_splits_open_clips_names(monkeypatch: pytest.MonkeyPatch, model: Tw
 def test_load_says_what_is_wrong_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="is a folder without a model"):
         load(str(tmp_path))
+
+
+def test_a_bare_string_is_refused_and_not_embedded_letter_by_letter(tmp_path: Path) -> None:
+    embedder = ModelEmbedder(build_model(vit_bert_pair(save_tokenizer(tmp_path))), "tiny")
+    with pytest.raises(UserError, match=r"encode_texts takes a list of texts, got 'black knight'; wrap it in \[ \]"):
+        embedder.encode_texts("black knight")
+    with pytest.raises(UserError, match="encode_images takes a list of pictures"):
+        embedder.encode_images(tmp_path / "picture.png")
+
+
+def test_a_mistyped_run_is_not_sought_on_the_hub(tmp_path: Path) -> None:
+    (tmp_path / "runs" / "quickstart").mkdir(parents=True)
+    with pytest.raises(UserError, match=r"there is no folder .*quikstart\. Did you mean .*quickstart"):
+        load(str(tmp_path / "runs" / "quikstart"))

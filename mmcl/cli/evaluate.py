@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,6 +25,7 @@ def evaluate(
     image: Annotated[str | None, typer.Option(help="Column of the pictures.")] = None,
     text: Annotated[str | None, typer.Option(help="Column of the captions.")] = None,
     group: Annotated[str | None, typer.Option(help="Column of the groups.")] = None,
+    delimiter: Annotated[str | None, typer.Option(help="What separates csv columns.")] = None,
     label: Annotated[str | None, typer.Option(help="Column of the classes.")] = None,
     template: Annotated[list[str] | None, typer.Option(help="Prompt with {} for the class; may be repeated.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Use only the first so many rows.")] = None,
@@ -37,11 +41,13 @@ def evaluate(
     from mmcl.training.results import new_results_folder, write_results
 
     folder = None if output is None else new_results_folder(output)
-    source = SourceConfig(path=data, split=split, limit=limit)
+    source = SourceConfig(path=data, split=split, limit=limit, delimiter=delimiter)
     columns = ColumnsConfig(image=image, text=text, group=group, label=label)
     configs = [_task_config(name, source, template) for name in task]
-    tasks = build_tasks(configs, columns, tell=lambda line: typer.echo(line, err=True))
-    results = judge(load(model, batch_size=batch_size), tasks)
+    embedder = load(model, batch_size=batch_size)
+    with _own_words():
+        tasks = build_tasks(configs, columns, tell=lambda line: typer.echo(line, err=True))
+    results = judge(embedder, tasks)
     if folder is not None:
         write_results(folder, results, title=f"{model} on {data}")
     if as_json:
@@ -50,6 +56,18 @@ def evaluate(
     typer.echo(format_table(results))
     if folder is not None:
         typer.echo(f"\nreport   {folder / 'report.html'}")
+
+
+@contextmanager
+def _own_words() -> Iterator[None]:
+    """Name this command's options where a mistake names the recipe's keys."""
+    from mmcl.errors import UserError
+
+    try:
+        yield
+    except UserError as error:
+        message = re.sub(r"evaluate\.\d+\.(?:data\.|columns\.)?", "--", str(error))
+        raise UserError(message) from error
 
 
 def _task_config(name: str, source: SourceConfig, templates: list[str] | None) -> AnyTask:

@@ -64,7 +64,8 @@ class TerminalObserver(Observer):
 
 
 def _facts(record: dict[str, Any]) -> str:
-    return (
-        f"loss {record['loss']:.3f} (chance {record['chance']:.2f})  "
-        f"{record['samples_per_second']:.0f} samples/s  data wait {record['data_wait']:.0%}"
-    )
+    loss = f"loss {record['loss']:.3f} (chance {record['chance']:.2f})"
+    if record["step"] == 1:
+        # The first step's time is that of getting under way.
+        return loss
+    return f"{loss}  {record['samples_per_second']:.0f} samples/s  data wait {record['data_wait']:.0%}"

@@ -117,7 +117,8 @@ def format_plan(plan: Plan) -> str:
     per_process = plan.batch_size // plan.num_processes
     shared = "" if plan.num_processes == 1 else f" = {plan.num_processes} x {per_process}"
     minutes = plan.num_steps * plan.seconds_per_step / 60
-    pace = f"{minutes:.0f} min" if minutes < 120 else f"{minutes / 60:.1f} h"
+    pace = f"{minutes:.0f} min" if 2 <= minutes < 120 else f"{minutes / 60:.1f} h"
+    pace = f"{60 * minutes:.0f} s" if minutes < 2 else pace
     lines = [
         f"model       {plan.num_parameters:,} parameters, {plan.num_trained:,} trained",
         *(
@@ -147,8 +148,10 @@ def format_run(run: Run) -> str:
         f"model    {run.model}",
         f"report   {run.report}",
         "",
-        f"next     mmcl evaluate {run.path} --task retrieval --data DATA    judge it on data of your own",
-        "         mmcl train clip/finetune data=pairs.csv         fine-tune CLIP on your pairs",
-        f"         python -c \"import mmcl; print(mmcl.load({str(run.path)!r}).encode_texts(['a text']).shape)\"",
+        "next",
+        "  judge it on pairs of your own   "
+        f"mmcl evaluate {run.path} --task retrieval --data pairs.csv --image IMAGE --text TEXT",
+        f"  embed with it in Python         mmcl.load({str(run.path)!r}).encode_texts(['a text'])",
+        "  fine-tune CLIP on your pairs    mmcl train clip/finetune data=pairs.csv --dry-run",
     ]
     return "\n".join(lines)

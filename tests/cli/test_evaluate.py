@@ -65,7 +65,8 @@ def test_an_open_clip_name_is_judged(tmp_path: Path, capsys: pytest.CaptureFixtu
     [
         (["-t", "retreival"], 'unknown task "retreival" .* Did you mean "retrieval"'),
         (["-t", "zeroshot_classification", "--label", "colour"], 'no column "colour"'),
-        (["-t", "retrieval", "--text", "image_path"], 'no column "image_path" .*'),
+        (["-t", "retrieval", "--text", "image_path"], '--text: no column "image_path"'),
+        (["-t", "retrieval", "--delimiter", ";"], "--delimiter"),
     ],
 )
 def test_a_mistake_is_one_message(
