@@ -10,8 +10,6 @@ from torch import nn
 
 from mmcl.recipe import Recipe
 
-FUSED_DEVICES = ("cpu", "cuda", "mps", "xpu")
-
 
 def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
     """Split the trained parameters by weight decay.
@@ -38,12 +36,9 @@ def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, A
 
 
 def build_optimizer(module: nn.Module, recipe: Recipe) -> torch.optim.AdamW:
-    """Make the recipe's AdamW over ``module``, fused where the device has it (several times faster)."""
+    """Make the recipe's AdamW over ``module``, fused, which is several times faster on CPUs and GPUs."""
     groups = parameter_groups(module, recipe.weight_decay)
-    devices = {parameter.device.type for group in groups for parameter in group["params"]}
-    return torch.optim.AdamW(
-        groups, lr=recipe.lr, betas=recipe.betas, eps=recipe.eps, fused=devices <= set(FUSED_DEVICES)
-    )
+    return torch.optim.AdamW(groups, lr=recipe.lr, betas=recipe.betas, eps=recipe.eps, fused=True)
 
 
 def set_lr(groups: Iterable[dict[str, Any]], lr: float) -> None:
