@@ -26,7 +26,8 @@ from torch import Tensor
 from mmcl.batch import PairBatch
 from mmcl.model import build_model
 from mmcl.module import ContrastiveModule, StepOutput
-from mmcl.recipe import ModelConfig, Recipe
+from mmcl.recipe import Recipe
+from mmcl.recipe_model import ModelConfig
 from mmcl.training.optimizer import build_optimizer, parameter_groups
 
 ARCHITECTURE = "ViT-B-32"

@@ -20,7 +20,7 @@ from evaluation.embedder import Embeddings, Picture
 from mmcl.data.images import DEFAULT_MAX_PIXELS, decode_image
 from mmcl.errors import UserError
 from mmcl.model import TwoTower, build_model
-from mmcl.recipe import ModelConfig
+from mmcl.recipe_model import ModelConfig
 
 Precision = Literal["fp32", "bf16", "fp16"]
 Item = TypeVar("Item")

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from mmcl.batch import TokenBatch
 from mmcl.errors import UserError, did_you_mean
-from mmcl.recipe import ModelConfig
+from mmcl.recipe_model import ModelConfig
 from mmcl.towers.joint import build_joint
 from mmcl.towers.open_clip import build_open_clip, is_open_clip_name
 from mmcl.towers.pair import build_pair

@@ -20,7 +20,8 @@ import typing
 from collections.abc import Iterator, Mapping, Sequence
 
 from mmcl.errors import UserError
-from mmcl.recipe import ImageTowerConfig, ModelConfig, Recipe, TextTowerConfig
+from mmcl.recipe import Recipe
+from mmcl.recipe_model import ImageTowerConfig, ModelConfig, TextTowerConfig
 from mmcl.recipe_sections import Sections, expand, expand_item, fields_of, narrow, sections_at, sections_in
 from mmcl.recipe_yaml import OVERRIDE, KeyPath, Node, Origin, Problem, at_origin, dotted, read_value
 

@@ -8,7 +8,9 @@ from typing import Any, Literal
 
 from pydantic.fields import FieldInfo
 
-from mmcl.recipe import DataConfig, ImageTowerConfig, ModelConfig, Recipe, SourceConfig, TextTowerConfig
+from mmcl.recipe import Recipe
+from mmcl.recipe_data import DataConfig, SourceConfig
+from mmcl.recipe_model import ImageTowerConfig, ModelConfig, TextTowerConfig
 from mmcl.recipe_yaml import KeyPath, Node
 from mmcl.section import Section
 

@@ -15,15 +15,10 @@ from transformers import CONFIG_MAPPING, AutoConfig
 from transformers.models.auto.modeling_auto import MODEL_MAPPING
 
 from mmcl.model import build_model, resolve_folder
-from mmcl.recipe import (
-    ColumnsConfig,
-    ImageTowerConfig,
-    ModelConfig,
-    Recipe,
-    SourceConfig,
-    TextTowerConfig,
-    ZeroShotClassificationConfig,
-)
+from mmcl.recipe import Recipe
+from mmcl.recipe_data import ColumnsConfig, SourceConfig
+from mmcl.recipe_model import ImageTowerConfig, ModelConfig, TextTowerConfig
+from mmcl.recipe_tasks import ZeroShotClassificationConfig
 
 NUM_STEPS = 4
 BATCH_SIZE = 16

@@ -10,7 +10,7 @@ from mmcl.batch import TokenBatch
 from mmcl.errors import UserError
 from mmcl.export.verify import sample_pictures
 from mmcl.model import LogitScale, TwoTower, build_model, resolve_folder
-from mmcl.recipe import ModelConfig
+from mmcl.recipe_model import ModelConfig
 from tests.tiny import random_batch, resnet_pair, save_tokenizer, vit_bert_pair
 
 

@@ -9,7 +9,9 @@ import sys
 import pytest
 from pydantic import ValidationError
 
-from mmcl.recipe import DataConfig, ModelConfig, Recipe, SourceConfig, TextTowerConfig
+from mmcl.recipe import Recipe
+from mmcl.recipe_data import DataConfig, SourceConfig
+from mmcl.recipe_model import ModelConfig, TextTowerConfig
 from tests.test_recipe_errors import mistakes
 
 

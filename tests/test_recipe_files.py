@@ -9,7 +9,8 @@ import yaml
 
 from mmcl.errors import UserError
 from mmcl.packaged import packaged_folder
-from mmcl.recipe import Recipe, SourceConfig
+from mmcl.recipe import Recipe
+from mmcl.recipe_data import SourceConfig
 from mmcl.recipe_files import dump_recipe, find_recipe, list_recipes, load_recipe, locate_recipe
 
 PACKAGED = [recipe.name for recipe in list_recipes()]

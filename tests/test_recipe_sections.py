@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from mmcl.recipe import Recipe, RetrievalConfig, SourceConfig, TextTowerConfig, ZeroShotClassificationConfig
+from mmcl.recipe import Recipe
+from mmcl.recipe_data import SourceConfig
+from mmcl.recipe_model import TextTowerConfig
 from mmcl.recipe_sections import expand, paths_of_fields, sections_at
+from mmcl.recipe_tasks import RetrievalConfig, ZeroShotClassificationConfig
 from mmcl.recipe_yaml import Origin, at_origin, read_yaml
 
 SHORT = {

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from mmcl.model import build_model
-from mmcl.recipe import ModelConfig, Recipe
+from mmcl.recipe import Recipe
 from mmcl.recipe_files import list_recipes, load_recipe
+from mmcl.recipe_model import ModelConfig
 from mmcl.smoke import smoke_recipe
 from mmcl.training.run import run_recipe
 

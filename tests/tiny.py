@@ -10,7 +10,8 @@ from PIL import Image
 from transformers import PreTrainedTokenizerFast
 
 from mmcl.batch import PairBatch, TokenBatch
-from mmcl.recipe import ModelConfig, Recipe
+from mmcl.recipe import Recipe
+from mmcl.recipe_model import ModelConfig
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 WORDS = "a greek letter alpha beta small capital digit one two black white knight arrow".split()  # noqa: SIM905

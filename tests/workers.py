@@ -19,7 +19,7 @@ from mmcl.distributed import RowSizes, gather_rows, sum_over_processes, total
 from mmcl.model import build_model
 from mmcl.module import ContrastiveModule
 from mmcl.objectives.configs import AnyObjective
-from mmcl.recipe import ModelConfig
+from mmcl.recipe_model import ModelConfig
 from tests.tiny import slice_batch
 
 

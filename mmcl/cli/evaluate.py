@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from mmcl.recipe import AnyTask, SourceConfig
+    from mmcl.recipe_data import SourceConfig
+    from mmcl.recipe_tasks import AnyTask
 
 
 def evaluate(
@@ -36,7 +37,7 @@ def evaluate(
     """Judge a model on held-out data and print the numbers with their 95% intervals."""
     from evaluation import format_table
     from mmcl.embedder import load
-    from mmcl.recipe import ColumnsConfig, SourceConfig
+    from mmcl.recipe_data import ColumnsConfig, SourceConfig
     from mmcl.training.judge import build_tasks, judge
     from mmcl.training.results import new_results_folder, write_results
 
@@ -72,7 +73,7 @@ def _own_words() -> Iterator[None]:
 
 def _task_config(name: str, source: SourceConfig, templates: list[str] | None) -> AnyTask:
     from mmcl.errors import UserError, did_you_mean
-    from mmcl.recipe import RetrievalConfig, ZeroShotClassificationConfig
+    from mmcl.recipe_tasks import RetrievalConfig, ZeroShotClassificationConfig
 
     if name == "retrieval":
         return RetrievalConfig(data=source)

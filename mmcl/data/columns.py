@@ -10,7 +10,7 @@ import datasets
 
 from mmcl.data.sources import Source
 from mmcl.errors import UserError, did_you_mean
-from mmcl.recipe import ColumnsConfig
+from mmcl.recipe_data import ColumnsConfig
 
 ROLES = ("image", "text", "group", "label")
 

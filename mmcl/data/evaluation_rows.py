@@ -20,7 +20,8 @@ from mmcl.data.quarantine import Quarantine, QuarantineRecord
 from mmcl.data.rows import RowReader
 from mmcl.data.sources import Source, open_source
 from mmcl.errors import UserError
-from mmcl.recipe import ColumnsConfig, Recipe, SourceConfig
+from mmcl.recipe import Recipe
+from mmcl.recipe_data import ColumnsConfig, SourceConfig
 
 _NO_LABEL = -1  # how Hugging Face data sets mark an unlabelled row of a class column
 

@@ -34,7 +34,7 @@ class Location:
     """Where rows are.
 
     Attributes:
-        format: one of `mmcl.recipe.SourceConfig.format`, never ``auto``, or the name of an embedded data set.
+        format: one of `mmcl.recipe_data.SourceConfig.format`, never ``auto``, or the name of an embedded data set.
         files: what to read, sorted; empty for embedded data sets and the Hub.
         folder: the folder itself, when one was given.
     """

@@ -33,7 +33,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from mmcl.errors import did_you_mean
-from mmcl.recipe import DEFAULT_MAX_PIXELS as DEFAULT_MAX_PIXELS
+from mmcl.recipe_data import DEFAULT_MAX_PIXELS as DEFAULT_MAX_PIXELS
 
 MAX_ASPECT_RATIO = 200
 """Longer side over shorter side. The preprocessing of most models scales the shorter side to the model's size."""

@@ -28,7 +28,8 @@ from mmcl.data.split import is_held_out
 from mmcl.data.streams import StreamPlan
 from mmcl.data.views import ImageView
 from mmcl.errors import UserError
-from mmcl.recipe import DataConfig, Recipe
+from mmcl.recipe import Recipe
+from mmcl.recipe_data import DataConfig
 from mmcl.text.tokenizer import TextTokenizer
 from mmcl.towers.preprocessing import ImagePreprocessing
 

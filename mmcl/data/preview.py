@@ -24,7 +24,7 @@ from mmcl.data.sampler import shuffled
 from mmcl.data.sources import open_source
 from mmcl.data.views import ImageView
 from mmcl.errors import UserError
-from mmcl.recipe import DataConfig
+from mmcl.recipe_data import DataConfig
 from mmcl.towers.preprocessing import ImagePreprocessing
 
 _TILE = 160  # pixels

@@ -18,7 +18,7 @@ import datasets
 from mmcl.data.csv_header import default_delimiter, read_columns
 from mmcl.data.files import Location, locate, missing_path
 from mmcl.errors import UserError
-from mmcl.recipe import SourceConfig
+from mmcl.recipe_data import SourceConfig
 
 AnyDataset: TypeAlias = Any
 """`datasets.Dataset` or `datasets.IterableDataset`."""

@@ -11,7 +11,7 @@ from torch import Tensor
 from torchvision.transforms import InterpolationMode, v2
 from torchvision.transforms.v2 import functional as F
 
-from mmcl.recipe import AffineConfig, ImageViewConfig
+from mmcl.recipe_data import AffineConfig, ImageViewConfig
 from mmcl.towers.preprocessing import ImagePreprocessing
 
 _BLUR_SIGMA = (0.1, 2.0)

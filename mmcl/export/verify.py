@@ -22,7 +22,7 @@ from transformers import AutoImageProcessor, AutoModel, AutoProcessor, AutoToken
 from mmcl.embedder import ModelEmbedder
 from mmcl.export.forms import Form
 from mmcl.model import TwoTower, build_model
-from mmcl.recipe import ModelConfig
+from mmcl.recipe_model import ModelConfig
 from mmcl.towers import saved
 from mmcl.towers.loading import quiet_transformers
 from mmcl.towers.pooling import pool_image, pool_text

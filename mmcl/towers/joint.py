@@ -12,7 +12,7 @@ from transformers.models.auto.modeling_auto import MODEL_MAPPING
 
 from mmcl.batch import TokenBatch
 from mmcl.errors import UserError
-from mmcl.recipe import ModelConfig
+from mmcl.recipe_model import ModelConfig
 from mmcl.text.tokenizer import (
     HuggingFaceTokenizer,
     attends_to_padding,

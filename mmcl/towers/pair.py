@@ -12,7 +12,7 @@ from transformers import PreTrainedConfig, PreTrainedModel
 
 from mmcl.batch import TokenBatch
 from mmcl.errors import UserError
-from mmcl.recipe import ImageTowerConfig, ModelConfig, TextTowerConfig
+from mmcl.recipe_model import ImageTowerConfig, ModelConfig, TextTowerConfig
 from mmcl.text.tokenizer import (
     HuggingFaceTokenizer,
     check_ids_fit,

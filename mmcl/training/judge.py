@@ -13,7 +13,8 @@ from evaluation.embedder import Embedder, Embeddings, Picture
 from mmcl import distributed
 from mmcl.data.evaluation_rows import EvaluationRows, open_evaluation_rows
 from mmcl.errors import UserError
-from mmcl.recipe import DEFAULT_MAX_PIXELS, AnyTask, ColumnsConfig, RetrievalConfig, ZeroShotClassificationConfig
+from mmcl.recipe_data import DEFAULT_MAX_PIXELS, ColumnsConfig
+from mmcl.recipe_tasks import AnyTask, RetrievalConfig, ZeroShotClassificationConfig
 from mmcl.training.results import file_name
 
 Item = TypeVar("Item")

@@ -10,7 +10,7 @@ from mmcl.data.columns import resolve_roles
 from mmcl.data.hashing import stable_id
 from mmcl.data.sources import open_source
 from mmcl.errors import UserError
-from mmcl.recipe import ColumnsConfig, SourceConfig
+from mmcl.recipe_data import ColumnsConfig, SourceConfig
 from tests.data.builders import write_lines
 
 pytestmark = pytest.mark.usefixtures("empty_cache")

@@ -10,7 +10,7 @@ import pytest
 from mmcl.data.columns import Roles, resolve_roles
 from mmcl.data.sources import Source
 from mmcl.errors import UserError
-from mmcl.recipe import ColumnsConfig
+from mmcl.recipe_data import ColumnsConfig
 
 STRING, NUMBER = datasets.Value("string"), datasets.Value("int64")
 

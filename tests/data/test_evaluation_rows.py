@@ -9,7 +9,8 @@ import pytest
 from mmcl.data.evaluation_rows import EvaluationRows, LazyPictures, open_evaluation_rows, validation_rows
 from mmcl.data.loader import build_train_data
 from mmcl.errors import UserError
-from mmcl.recipe import ColumnsConfig, Recipe, SourceConfig
+from mmcl.recipe import Recipe
+from mmcl.recipe_data import ColumnsConfig, SourceConfig
 from tests.data.builders import (
     PREPROCESSING,
     CharacterTokenizer,

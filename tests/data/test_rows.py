@@ -11,7 +11,7 @@ from mmcl.data.columns import resolve_roles
 from mmcl.data.rows import BatchBuilder, BatchRequest, BuiltBatch, RowReader
 from mmcl.data.sources import open_source
 from mmcl.data.views import ImageView
-from mmcl.recipe import AffineConfig, ColumnsConfig, ImageViewConfig, SourceConfig
+from mmcl.recipe_data import AffineConfig, ColumnsConfig, ImageViewConfig, SourceConfig
 from tests.data.builders import PREPROCESSING, CharacterTokenizer, encoded, picture, texts_of, write_lines, write_pairs
 
 pytestmark = pytest.mark.usefixtures("empty_cache")

@@ -16,7 +16,7 @@ import pytest
 from mmcl.data.images import decode_image
 from mmcl.data.sources import Source, open_source
 from mmcl.errors import UserError
-from mmcl.recipe import SourceConfig
+from mmcl.recipe_data import SourceConfig
 from tests.data.builders import encoded, picture, write_lines, write_pictures
 
 pytestmark = pytest.mark.usefixtures("empty_cache")
@@ -243,7 +243,7 @@ def test_importing_and_opening_local_files_needs_no_network(tmp_path: Path) -> N
         "import socket\n"
         "def refuse(*_, **__): raise AssertionError('network')\n"
         "socket.socket.connect = socket.getaddrinfo = refuse\n"
-        "from mmcl.data.sources import open_source\nfrom mmcl.recipe import SourceConfig\n"
+        "from mmcl.data.sources import open_source\nfrom mmcl.recipe_data import SourceConfig\n"
         f"print(len(open_source(SourceConfig(path={str(tmp_path / 'a.csv')!r})).dataset))\n"
     )
     online = {key: value for key, value in os.environ.items() if "OFFLINE" not in key}

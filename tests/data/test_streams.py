@@ -11,7 +11,7 @@ from mmcl.data.rows import BatchRequest
 from mmcl.data.sources import open_source
 from mmcl.data.streams import StreamPlan
 from mmcl.errors import UserError
-from mmcl.recipe import SourceConfig
+from mmcl.recipe_data import SourceConfig
 from tests.data.builders import write_lines
 
 pytestmark = pytest.mark.usefixtures("empty_cache")

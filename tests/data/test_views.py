@@ -9,7 +9,7 @@ from torch import Tensor
 from torchvision.transforms import InterpolationMode, v2
 
 from mmcl.data.views import ImageView
-from mmcl.recipe import ImageViewConfig
+from mmcl.recipe_data import ImageViewConfig
 from mmcl.towers.preprocessing import ImagePreprocessing
 from tests.data.builders import picture
 

@@ -10,7 +10,7 @@ from mmcl.errors import UserError
 from mmcl.export import ModelCardFacts, export_model
 from mmcl.export import export as module
 from mmcl.model import build_model
-from mmcl.recipe import ModelConfig
+from mmcl.recipe_model import ModelConfig
 from tests.towers import tiny_configs as tiny
 from tests.towers.tiny_configs import pair, scramble
 

@@ -13,7 +13,7 @@ from mmcl.batch_norm import GlobalBatchNorm
 from mmcl.errors import UserError
 from mmcl.export.forms import form_of, write_form
 from mmcl.model import TwoTower, build_model
-from mmcl.recipe import ModelConfig
+from mmcl.recipe_model import ModelConfig
 from tests.towers import tiny_configs as tiny
 from tests.towers.tiny_configs import joint, pair
 

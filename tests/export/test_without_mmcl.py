@@ -16,7 +16,7 @@ from mmcl.embedder import ModelEmbedder
 from mmcl.export import MIN_COSINE
 from mmcl.export.forms import form_of, write_form
 from mmcl.model import build_model
-from mmcl.recipe import ModelConfig
+from mmcl.recipe_model import ModelConfig
 from tests.towers import tiny_configs as tiny
 from tests.towers.tiny_configs import joint, pair, scramble
 

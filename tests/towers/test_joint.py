@@ -13,7 +13,7 @@ from transformers import AlignConfig, AutoModel, AutoProcessor, CLIPImageProcess
 from mmcl.errors import UserError
 from mmcl.export.verify import sample_pictures
 from mmcl.model import build_model
-from mmcl.recipe import ModelConfig
+from mmcl.recipe_model import ModelConfig
 from mmcl.towers.joint import JointTowers, build_joint
 from tests.towers import tiny_configs as tiny
 from tests.towers.tiny_configs import joint

@@ -20,7 +20,7 @@ from transformers import (
 
 from mmcl.errors import UserError
 from mmcl.model import build_model
-from mmcl.recipe import ModelConfig
+from mmcl.recipe_model import ModelConfig
 from mmcl.towers.loading import load_config
 from mmcl.towers.pair import PairTowers, build_pair
 from mmcl.towers.towers import LoadedTowers

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from mmcl.errors import UserError
 from mmcl.export import ModelCardFacts, export_model
 from mmcl.model import TwoTower, build_model
-from mmcl.recipe import ModelConfig
+from mmcl.recipe_model import ModelConfig
 from mmcl.towers.saved import Description, is_saved
 from tests.tiny import random_batch
 from tests.towers import tiny_configs as tiny

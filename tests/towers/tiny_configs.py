@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from mmcl.recipe import ModelConfig
+from mmcl.recipe_model import ModelConfig
 
 SIZES: dict[str, Any] = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
 PATCHES: dict[str, Any] = {**SIZES, "image_size": 32, "patch_size": 8}

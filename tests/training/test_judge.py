@@ -7,7 +7,8 @@ import pytest
 
 from evaluation import RetrievalTask, ZeroShotClassificationTask
 from mmcl.errors import UserError
-from mmcl.recipe import ColumnsConfig, Recipe
+from mmcl.recipe import Recipe
+from mmcl.recipe_data import ColumnsConfig
 from mmcl.training.judge import AnyBuiltTask, build_tasks
 from tests.tiny import save_pairs
 

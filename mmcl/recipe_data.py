@@ -1,0 +1,140 @@
+"""What a recipe may say of the data."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator
+
+from mmcl.recipe_fields import Fraction, NotNegative
+from mmcl.section import Section
+
+DEFAULT_MAX_PIXELS = 178_956_970
+"""Where Pillow too begins to suspect a decompression bomb."""
+
+
+class SourceConfig(Section):
+    """Where rows come from. Short form: the path."""
+
+    path: str
+    """``glyphs`` or ``digits`` (embedded), a file, a folder, a glob, or a hub id."""
+    format: Literal["auto", "csv", "jsonl", "parquet", "imagefolder", "webdataset", "saved", "hub"] = "auto"
+    """How to read it; ``auto`` goes by the suffix or what the folder holds."""
+    delimiter: str | None = None
+    """What separates csv columns; by default a tab for .tsv, else a comma."""
+    config: str | None = None
+    """Configuration name of a hub data set."""
+    split: str | None = None
+    """Split: of a hub data set or folder ``train`` by default; of ``glyphs``: train, unseen_characters or
+    unseen_face."""
+    image_root: str | None = None
+    """Folder that relative image paths start from; by default the folder of the file that names them."""
+    streaming: bool = False
+    """Read rows as they come instead of indexing them first; the order is then shuffled within a buffer."""
+    limit: int | None = Field(default=None, gt=0)
+    """Use only the first so many rows."""
+
+
+class ColumnsConfig(Section):
+    """Which column plays which role. By default a column of the role's own name, where there is one."""
+
+    image: str | None = None
+    """Pictures: bytes, paths, or decoded."""
+    text: str | None = None
+    """Captions: a string, or a list of strings of which one is drawn per epoch."""
+    group: str | None = None
+    """Rows of equal group are positives of each other; by default rows with the same text are one group."""
+    label: str | None = None
+    """Class of the row, for classification."""
+
+
+class AffineConfig(Section):
+    """Random affine distortion of a view, by torchvision's RandomAffine."""
+
+    degrees: float = Field(default=0.0, ge=0)
+    """Rotation from -degrees to +degrees."""
+    translate: Fraction = 0.0
+    """Largest shift, as a fraction of the side, in both directions."""
+    scale: tuple[float, float] = (1.0, 1.0)
+    """Smallest and largest zoom."""
+    shear: float = Field(default=0.0, ge=0)
+    """Shear from -shear to +shear degrees."""
+    fill: int = Field(default=255, ge=0, le=255)
+    """Grey level (0 to 255) of what comes in from outside."""
+
+    @field_validator("scale")
+    @classmethod
+    def _scale_is_a_range(cls, value: tuple[float, float]) -> tuple[float, float]:
+        if not 0 < value[0] <= value[1]:
+            raise ValueError(f"must be 0 < smallest <= largest, got {list(value)}")
+        return value
+
+
+class ImageViewConfig(Section):
+    """One random view of a picture; applied in the order of the fields. All off: the plain resize of evaluation."""
+
+    random_resized_crop: tuple[float, float] | None = None
+    """Smallest and largest area of the crop, as fractions of the picture."""
+    affine: AffineConfig | None = None
+    """Random rotation, shift, zoom and shear."""
+    horizontal_flip: Fraction = 0.0
+    """Probability of a mirror image."""
+    color_jitter: tuple[NotNegative, NotNegative, NotNegative, Annotated[float, Field(ge=0, le=0.5)]] | None = None
+    """Strength of brightness, contrast, saturation and hue changes; of hue at most 0.5."""
+    grayscale: Fraction = 0.0
+    """Probability of dropping the colours."""
+    gaussian_blur: Fraction = 0.0
+    """Probability of a blur of sigma 0.1 to 2."""
+
+    @field_validator("random_resized_crop")
+    @classmethod
+    def _crop_is_a_range(cls, value: tuple[float, float] | None) -> tuple[float, float] | None:
+        if value is not None and not 0 < value[0] <= value[1] <= 1:
+            raise ValueError(f"must be 0 < smallest <= largest <= 1, got {list(value)}")
+        return value
+
+
+class DataConfig(Section):
+    """Training and validation rows, and how they are drawn. Short form: the training path."""
+
+    train: SourceConfig
+    """Rows to learn from."""
+    validation: SourceConfig | Fraction = 0.05
+    """Held-out rows: a source, or a share of the groups of ``train``, chosen by hash; 0 holds nothing out."""
+    columns: ColumnsConfig = ColumnsConfig()
+    """Which column plays which role."""
+    image_views: tuple[ImageViewConfig, ...] = Field(
+        default=(ImageViewConfig(random_resized_crop=(0.9, 1.0)),), min_length=1
+    )
+    """The random views drawn of every picture."""
+    unique_groups: bool = False
+    """Draw batches in which no group occurs twice."""
+    num_workers: int = Field(default=0, ge=0)
+    """Processes that load data beside each training process; the result does not depend on it."""
+    shuffle_buffer: int = Field(default=10_000, gt=0)
+    """Rows held for shuffling a stream."""
+    max_pixels: int = Field(default=DEFAULT_MAX_PIXELS, gt=0)
+    """Pictures with more pixels than this are refused from their header."""
+    max_unreadable: Fraction = 0.01
+    """Share of quarantined rows above which the run stops."""
+
+    @field_validator("train", mode="before")
+    @classmethod
+    def _source_from_path(cls, value: Any) -> Any:
+        return {"path": value} if isinstance(value, str) else value
+
+    @field_validator("validation", mode="before")
+    @classmethod
+    def _share_or_source(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            if value.endswith("%"):
+                return _share_from_percent(value)
+            return {"path": value}
+        return value
+
+
+def _share_from_percent(value: str) -> float:
+    try:
+        return float(value[:-1]) / 100
+    except ValueError:
+        raise ValueError(f'a share is a number before the %, got "{value}"') from None

@@ -1,0 +1,112 @@
+"""What a recipe may say of the model."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from mmcl.recipe_fields import Positive
+from mmcl.section import Section
+
+
+class ImageTowerConfig(Section):
+    """One image encoder. Give ``name`` for an existing one, ``config`` for a fresh one."""
+
+    name: str | None = None
+    """Hub id or local folder of a transformers vision model."""
+    pretrained: bool = True
+    """Load the weights of ``name``; false takes its architecture with random weights."""
+    config: dict[str, Any] | None = None
+    """A transformers configuration, ``model_type`` first, for a tower with random weights."""
+    pooling: Literal["auto", "pooler", "cls", "mean"] = "auto"
+    """How the feature map becomes one vector: the model's own pooler, the first token, or the mean. ``auto``: the
+    model's own pooler where it has a trained or parameter-free one, else the mean."""
+    image_size: int | None = Field(default=None, gt=0)
+    """Side of the square input in pixels; by default what the model's own preprocessing says."""
+    image_mean: tuple[float, float, float] | None = None
+    """Mean per RGB channel subtracted from pixels in [0, 1]; by default the model's own, else 0.5."""
+    image_std: tuple[Positive, Positive, Positive] | None = None
+    """Standard deviation per RGB channel; by default the model's own, else 0.5."""
+
+    @model_validator(mode="after")
+    def _names_one_architecture(self) -> ImageTowerConfig:
+        return _check_name_or_config(self)
+
+
+class TextTowerConfig(Section):
+    """One text encoder. Give ``name`` for an existing one, ``config`` and ``tokenizer`` for a fresh one."""
+
+    name: str | None = None
+    """Hub id or local folder of a transformers text model."""
+    pretrained: bool = True
+    """Load the weights of ``name``; false takes its architecture with random weights."""
+    config: dict[str, Any] | None = None
+    """A transformers configuration, ``model_type`` first, for a tower with random weights. The vocabulary size and the
+    special token ids are the tokenizer's."""
+    pooling: Literal["auto", "pooler", "cls", "mean", "last"] = "auto"
+    """How token features become one vector: the model's own pooler, the first token, the mean over real tokens, or the
+    last real token. ``auto``: the model's own pooler for CLIP-like text models, else the mean."""
+    tokenizer: str | None = None
+    """Hub id, local folder, or the name of a packaged tokenizer (``glyphs``); by default that of ``name``."""
+    max_length: int | None = Field(default=None, gt=1)
+    """Longest text in tokens, special tokens included; longer ones are cut, and counted in the log. By default what
+    the model allows."""
+
+    @model_validator(mode="after")
+    def _names_one_architecture(self) -> TextTowerConfig:
+        if self.config is not None and self.tokenizer is None:
+            raise ValueError("a text tower from config needs a tokenizer, for example tokenizer: glyphs")
+        return _check_name_or_config(self)
+
+
+def _check_name_or_config(tower: Any) -> Any:
+    if (tower.name is None) == (tower.config is None):
+        raise ValueError("give either name (an existing model) or config (a fresh one)")
+    if tower.config is not None and "model_type" not in tower.config:
+        raise ValueError("config needs a model_type, for example model_type: bert")
+    return tower
+
+
+class ModelConfig(Section):
+    """The two towers: one joint model by ``name``, or a pair by ``image`` and ``text``."""
+
+    name: str | None = None
+    """A joint image-text model: a hub id, a local folder, a run, or open_clip's ``ARCH,TAG``."""
+    pretrained: bool = True
+    """Load the weights of ``name``; false takes its architecture with random weights."""
+    config: dict[str, Any] | None = None
+    """A transformers configuration of a joint model (``model_type: clip``) for random weights."""
+    tokenizer: str | None = None
+    """The tokenizer of a joint model from ``config``: hub id, folder, or packaged name."""
+    image: ImageTowerConfig | None = None
+    """The image encoder of a pair. Short form: its name."""
+    text: TextTowerConfig | None = None
+    """The text encoder of a pair. Short form: its name."""
+    embedding_dim: int = Field(default=512, gt=0)
+    """Width of the shared space of a pair; a joint model has its own."""
+    temperature: float | None = Field(default=None, gt=0)
+    """Initial temperature; by default the checkpoint's own, else 0.07."""
+    learn_temperature: bool = True
+    """Train the temperature; false keeps it as it is."""
+    max_logit_scale: float = Field(default=100.0, gt=0)
+    """Upper clamp of 1 / temperature."""
+    batch_norm: Literal["global", "local"] = "global"
+    """Batch norm statistics over the batch of all processes, or of each process alone (another objective than on one
+    process, cheaper)."""
+
+    @field_validator("image", "text", mode="before")
+    @classmethod
+    def _from_name(cls, value: Any) -> Any:
+        return {"name": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _joint_or_pair(self) -> ModelConfig:
+        pair = self.image is not None or self.text is not None
+        if sum([self.name is not None, self.config is not None, pair]) != 1:
+            raise ValueError("give exactly one of: name (a joint model), config (a fresh joint model), image and text")
+        if pair and (self.image is None or self.text is None):
+            raise ValueError("a pair needs both image and text")
+        if self.config is not None and self.tokenizer is None:
+            raise ValueError("a joint model from config needs a tokenizer")
+        return self
