@@ -3,6 +3,7 @@
 A task is rows of data and a protocol; ``task.evaluate(embedder)`` gives a `TaskResult`, `write_report` a page to read.
 """
 
+from evaluation.baselines import RawPixels
 from evaluation.cached_embedder import CachedEmbedder
 from evaluation.embedder import Described, Embedder, Embeddings, Picture
 from evaluation.errors import EvaluationError
@@ -10,7 +11,14 @@ from evaluation.report import write_report
 from evaluation.results import TaskResult
 from evaluation.statistics import Interval, PairedComparison, paired_bootstrap
 from evaluation.tables import MetricRow, format_table, metric_rows
-from evaluation.tasks import RetrievalTask, Task, ZeroShotClassificationTask
+from evaluation.tasks import (
+    FewLabelTask,
+    KNNTask,
+    LinearProbeTask,
+    RetrievalTask,
+    Task,
+    ZeroShotClassificationTask,
+)
 
 __all__ = [
     "CachedEmbedder",
@@ -18,10 +26,14 @@ __all__ = [
     "Embedder",
     "Embeddings",
     "EvaluationError",
+    "FewLabelTask",
     "Interval",
+    "KNNTask",
+    "LinearProbeTask",
     "MetricRow",
     "PairedComparison",
     "Picture",
+    "RawPixels",
     "RetrievalTask",
     "Task",
     "TaskResult",

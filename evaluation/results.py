@@ -46,6 +46,7 @@ class TaskResult:
         fingerprint: of the embedder.
         template_hash: SHA-256 of the filled prompts, for tasks that have them.
         preprocessing: what was done to pictures, plain JSON values, or None where unknown.
+        protocol: settings the numbers depend on, such as a k or a weight decay, plain JSON values.
         versions: of the libraries in use.
         examples: per-example outcomes by name, arrays; not in the JSON and not compared.
         exhibits: what a report shows; not in the JSON and not compared.
@@ -71,6 +72,7 @@ class TaskResult:
     fingerprint: str = ""
     template_hash: str | None = None
     preprocessing: Mapping[str, Any] | None = None
+    protocol: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     examples: Mapping[str, NDArray[Any]] = field(default_factory=dict, compare=False, repr=False)
     exhibits: Exhibits = field(default_factory=Exhibits, compare=False, repr=False)
@@ -84,9 +86,9 @@ class TaskResult:
         unknown = [name for name in (*self.headline, *self.intervals, *self.reasons) if name not in self.metrics]
         if unknown:
             raise EvaluationError(f'"{unknown[0]}" is no metric of this result ({", ".join(self.metrics)})')
-        if self.preprocessing is not None:  # as JSON will give it back, tuples as lists
-            plain = json.loads(json.dumps(self.preprocessing, default=_plain))
-            object.__setattr__(self, "preprocessing", plain)
+        for name in ("preprocessing", "protocol"):  # as JSON will give it back, tuples as lists
+            plain = json.loads(json.dumps(getattr(self, name), default=_plain))
+            object.__setattr__(self, name, plain)
 
     def unit(self, metric: str) -> Unit:
         """Return the unit of ``metric``; a fraction unless said otherwise."""
@@ -150,7 +152,9 @@ class TaskResult:
         return f"<table><caption>{html.escape(title)}</caption><tr>{head}</tr>{rows}</table>"
 
 
-def library_versions(names: tuple[str, ...] = ("mmcl", "numpy", "pillow", "torch", "transformers")) -> dict[str, str]:
+def library_versions(
+    names: tuple[str, ...] = ("mmcl", "numpy", "pillow", "scikit-learn", "torch", "transformers"),
+) -> dict[str, str]:
     """Return the installed versions of ``names``, without importing them; what is not installed is left out."""
     found = {}
     for name in names:

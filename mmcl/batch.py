@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -32,38 +33,89 @@ class TokenBatch:
     def pin_memory(self) -> TokenBatch:
         return TokenBatch(self.input_ids.pin_memory(), self.attention_mask.pin_memory())
 
+    def part(self, start: int, stop: int) -> TokenBatch:
+        """Return some rows."""
+        return TokenBatch(self.input_ids[start:stop], self.attention_mask[start:stop])
+
 
 @dataclass(frozen=True)
 class PairBatch:
     """The rows of one process in one step.
 
     Attributes:
-        images: one tensor per image view, each ``(B, 3, H, W)`` uint8; views may differ in size.
-        texts: one ``TokenBatch`` per text view.
-        group_ids: ``(B,)`` int64; rows with equal ids are positives of each other and never negatives.
+        images: one tensor per image view, each ``(I, 3, H, W)`` uint8; views may differ in size.
+        texts: one ``TokenBatch`` per text view: the caption or anchor, the positive, the hard negatives.
+        group_ids: ``(B,)`` int64; rows with equal ids are positives of each other or left out, never negatives.
         sample_ids: ``(B,)`` int64; the row's position in the training source.
+        labels: ``(B,)`` int64 class of each row, -1 where it is not known; None when no row has one.
+        image_rows: ``(I,)`` int64, ascending: the rows that have a picture. None when every row of the source has.
+        text_rows: for each text view ``(T,)`` int64, ascending: the rows that have it. None when every row has all.
     """
 
     images: tuple[Tensor, ...]
     texts: tuple[TokenBatch, ...]
     group_ids: Tensor
     sample_ids: Tensor
+    labels: Tensor | None = None
+    image_rows: Tensor | None = None
+    text_rows: tuple[Tensor, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.sample_ids)
 
     def to(self, device: torch.device, non_blocking: bool = False) -> PairBatch:
-        return PairBatch(
-            tuple(view.to(device, non_blocking=non_blocking) for view in self.images),
-            tuple(view.to(device, non_blocking=non_blocking) for view in self.texts),
-            self.group_ids.to(device, non_blocking=non_blocking),
-            self.sample_ids.to(device, non_blocking=non_blocking),
+        return self._map(
+            lambda tensor: tensor.to(device, non_blocking=non_blocking),
+            lambda tokens: tokens.to(device, non_blocking=non_blocking),
         )
 
     def pin_memory(self) -> PairBatch:
+        return self._map(Tensor.pin_memory, TokenBatch.pin_memory)
+
+    def _map(self, tensor: Callable[[Tensor], Tensor], tokens: Callable[[TokenBatch], TokenBatch]) -> PairBatch:
         return PairBatch(
-            tuple(view.pin_memory() for view in self.images),
-            tuple(view.pin_memory() for view in self.texts),
-            self.group_ids.pin_memory(),
-            self.sample_ids.pin_memory(),
+            tuple(map(tensor, self.images)),
+            tuple(map(tokens, self.texts)),
+            tensor(self.group_ids),
+            tensor(self.sample_ids),
+            None if self.labels is None else tensor(self.labels),
+            None if self.image_rows is None else tensor(self.image_rows),
+            None if self.text_rows is None else tuple(map(tensor, self.text_rows)),
         )
+
+    def rows_of(self, view: str) -> Tensor | None:
+        """Return the rows that have a view (``image.N``, ``text.N``), ascending; None for all of them."""
+        modality, _, number = view.partition(".")
+        if modality == "image":
+            return self.image_rows
+        return None if self.text_rows is None else self.text_rows[int(number)]
+
+    def part(self, start: int, stop: int) -> PairBatch:
+        """Return rows ``start`` to ``stop`` as a batch; texts keep the padding of the whole."""
+        images, image_rows = self.images, self.image_rows
+        first, last = _range_of(image_rows, start, stop)
+        texts = []
+        text_rows: list[Tensor] | None = None if self.text_rows is None else []
+        for number, tokens in enumerate(self.texts):
+            rows = None if self.text_rows is None else self.text_rows[number]
+            low, high = _range_of(rows, start, stop)
+            texts.append(tokens.part(low, high))
+            if text_rows is not None and rows is not None:
+                text_rows.append(rows[low:high] - start)
+        return PairBatch(
+            tuple(view[first:last] for view in images),
+            tuple(texts),
+            self.group_ids[start:stop],
+            self.sample_ids[start:stop],
+            None if self.labels is None else self.labels[start:stop],
+            None if image_rows is None else image_rows[first:last] - start,
+            None if text_rows is None else tuple(text_rows),
+        )
+
+
+def _range_of(rows: Tensor | None, start: int, stop: int) -> tuple[int, int]:
+    """Return which of the ascending ``rows`` lie in ``start`` to ``stop``."""
+    if rows is None:
+        return start, stop
+    first, last = torch.searchsorted(rows, torch.tensor([start, stop], device=rows.device)).tolist()
+    return first, last

@@ -45,7 +45,7 @@ def barrier() -> None:
 
 @dataclass(frozen=True)
 class RowSizes:
-    """How many rows each process holds, in rank order; they may differ."""
+    """How many rows each process holds, in rank order; they may differ. What losses know as `mmcl.losses.Across`."""
 
     sizes: tuple[int, ...]
 
@@ -78,6 +78,18 @@ class RowSizes:
         """Position of this process's first row among all rows."""
         return sum(self.sizes[: rank()])
 
+    def gather(self, rows: Tensor) -> Tensor:
+        """Return ``(N, ...)``, the rows of all processes in rank order, with a gradient."""
+        return gather_rows(rows, self)
+
+    def sum(self, values: Tensor) -> Tensor:
+        """Return the elementwise sum of the processes' ``values``, with a gradient."""
+        return sum_over_processes(values)
+
+    def logsumexp(self, values: Tensor) -> Tensor:
+        """Return the elementwise log-sum-exp of the processes' ``values``, with a gradient."""
+        return logsumexp_over_processes(values)
+
 
 def gather_rows(rows: Tensor, sizes: RowSizes) -> Tensor:
     """Concatenate the rows of all processes in rank order, with a gradient.
@@ -102,6 +114,32 @@ def sum_over_processes(tensor: Tensor) -> Tensor:
         return tensor
     summed: Tensor = _SumOverProcesses.apply(tensor)
     return summed
+
+
+def logsumexp_over_processes(values: Tensor) -> Tensor:
+    """Add the exponentials of a tensor up over all processes, elementwise, with a gradient; -inf counts as nothing."""
+    if not is_distributed():
+        return values
+    highest = values.detach().clone()
+    dist.all_reduce(highest, dist.ReduceOp.MAX)
+    highest = highest.clamp(min=torch.finfo(values.dtype).min)
+    return sum_over_processes((values - highest).exp()).log() + highest
+
+
+def sum_gradients(parameters: Iterable[Tensor]) -> None:
+    """Add the gradients of parameters up over all processes, in place; those without one are left out.
+
+    Every process must have gradients for the same parameters.
+    """
+    if not is_distributed():
+        return
+    grads = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    for dtype in dict.fromkeys(grad.dtype for grad in grads):
+        members = [grad for grad in grads if grad.dtype == dtype]
+        flat = torch.cat([grad.flatten() for grad in members])
+        dist.all_reduce(flat)
+        for grad, summed in zip(members, torch.split(flat, [grad.numel() for grad in members]), strict=True):
+            grad.copy_(summed.view_as(grad))
 
 
 def total(values: Tensor) -> Tensor:
@@ -173,10 +211,16 @@ class _GatherRows(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None]:
-        grad = grad_outputs[0].contiguous().clone()
-        dist.all_reduce(grad)
-        start = ctx.sizes.offset
-        return grad[start : start + ctx.sizes.sizes[rank()]], None
+        grad, sizes = grad_outputs[0].contiguous(), ctx.sizes.sizes
+        longest = max(sizes)
+        if min(sizes) < longest:
+            padded = grad.new_zeros(len(sizes), longest, *grad.shape[1:])
+            for block, rows in zip(padded, torch.split(grad, sizes), strict=True):
+                block[: len(rows)] = rows
+            grad = padded.flatten(0, 1)
+        mine = grad.new_empty(longest, *grad.shape[1:])
+        dist.reduce_scatter_tensor(mine, grad)
+        return mine[: sizes[rank()]], None
 
 
 class _SumOverProcesses(torch.autograd.Function):

@@ -67,13 +67,19 @@ class ModelEmbedder:
         # Shapes do not tell activations or poolings apart; the printed modules do, without their addresses.
         architecture = re.sub(r" at 0x[0-9a-f]+", "", repr(self.model.towers))
         digest.update(json.dumps([self.preprocessing, self.precision, architecture]).encode())
-        digest.update(self.model.tokenizer.fingerprint().encode())
+        if self.model.tokenizer is not None:
+            digest.update(self.model.tokenizer.fingerprint().encode())
         return digest.hexdigest()
 
     @property
+    def modalities(self) -> tuple[str, ...]:
+        """What it encodes: ``image``, ``text``, or both."""
+        return self.model.towers.modalities
+
+    @property
     def preprocessing(self) -> Mapping[str, Any]:
-        """What is done to a picture, as plain JSON values."""
-        return self.model.preprocessing.to_dict()
+        """What is done to a picture, as plain JSON values; empty for a model without an image tower."""
+        return {} if self.model.preprocessing is None else self.model.preprocessing.to_dict()
 
     def encode_images(self, images: Sequence[Picture]) -> Embeddings:
         """Return ``(N, D)`` float32 rows of unit norm, one per picture, in order.
@@ -83,13 +89,20 @@ class ModelEmbedder:
 
         Raises:
             mmcl.data.images.UnreadableImage: a picture cannot be decoded.
+            mmcl.errors.UserError: the model has no image tower.
         """
         _refuse_bare(images, "encode_images", "pictures")
+        self.model.towers.require("image")
         return self._encode(images, range(len(images)), self._encode_pictures)
 
     def encode_texts(self, texts: Sequence[str]) -> Embeddings:
-        """Return ``(N, D)`` float32 rows of unit norm, one per text, in order."""
+        """Return ``(N, D)`` float32 rows of unit norm, one per text, in order.
+
+        Raises:
+            mmcl.errors.UserError: the model has no text tower.
+        """
         _refuse_bare(texts, "encode_texts", "texts")
+        self.model.towers.require("text")
         # Texts of like length share a batch, so that little of it is padding.
         order = sorted(range(len(texts)), key=lambda index: len(texts[index]))
         return self._encode(texts, order, self._encode_strings)
@@ -105,16 +118,18 @@ class ModelEmbedder:
         return rows
 
     def _encode_pictures(self, pictures: list[Picture]) -> Tensor:
-        resize = self.model.preprocessing.resize
-        pixels = torch.stack([resize(decode_image(picture, self.max_pixels)) for picture in pictures])
+        preprocessing = self.model.preprocessing
+        assert preprocessing is not None
+        pixels = torch.stack([preprocessing.resize(decode_image(picture, self.max_pixels)) for picture in pictures])
         return self.model.encode_image(pixels.to(self._device)).embeddings
 
     def _encode_strings(self, texts: list[str]) -> Tensor:
+        assert self.model.tokenizer is not None
         return self.model.encode_text(self.model.tokenizer(texts).to(self._device)).embeddings
 
     @property
     def _device(self) -> torch.device:
-        return self.model.pixel_mean.device
+        return self.model.device
 
     @contextmanager
     def _evaluating(self) -> Iterator[None]:
@@ -152,7 +167,7 @@ def load(
         precision: of the towers.
 
     Raises:
-        UserError: there is no such model, or it is no joint one.
+        UserError: there is no such model, or it is neither a joint one nor an exported one.
     """
     name = os.fspath(name)
     model = build_model(ModelConfig(name=name))

@@ -1,4 +1,4 @@
-"""The model that is trained, judged and exported: two towers that end in one space, and a temperature."""
+"""The model that is trained, judged and exported: two towers that end in one space, or one, and a temperature."""
 
 from __future__ import annotations
 
@@ -11,12 +11,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmcl.batch import TokenBatch
-from mmcl.errors import UserError, did_you_mean
-from mmcl.recipe_model import ModelConfig
+from mmcl.errors import UserError
+from mmcl.recipe_model import ImageTowerConfig, ModelConfig, TextTowerConfig
+from mmcl.towers.description import Description, is_saved
 from mmcl.towers.joint import build_joint
 from mmcl.towers.open_clip import build_open_clip, is_open_clip_name
 from mmcl.towers.pair import build_pair
-from mmcl.towers.saved import Description, is_saved, load_saved
+from mmcl.towers.saved import load_saved
+from mmcl.towers.single import build_single
+from mmcl.towers.source import resolve_folder
 from mmcl.towers.towers import LoadedTowers
 
 DEFAULT_TEMPERATURE = 0.07
@@ -28,11 +31,25 @@ class Encoded:
 
     Attributes:
         features: ``(B, W)`` pooled tower features, before the projection, in the dtype the tower computes in.
-        embeddings: ``(B, D)`` in the shared space, unit norm, float32.
+        projected: ``(B, D)`` in the shared space, before it is normalised, float32 (float64 stays what it is).
+        embeddings: ``(B, D)``, the same with unit norm.
     """
 
     features: Tensor
+    projected: Tensor
     embeddings: Tensor
+
+    @classmethod
+    def of(cls, features: Tensor, projected: Tensor) -> Encoded:
+        """Normalise what a tower has projected, in float32 at least."""
+        # Half precision cannot tell apart cosines that a scale of 100 must; float64 stays what it is.
+        wide = projected if projected.dtype == torch.float64 else projected.float()
+        with torch.autocast(wide.device.type, enabled=False):
+            return cls(features, wide, F.normalize(wide, dim=-1))
+
+    def rows(self, index: Tensor) -> Encoded:
+        """Return some of the rows."""
+        return Encoded(self.features[index], self.projected[index], self.embeddings[index])
 
 
 class LogitScale(nn.Module):
@@ -69,9 +86,15 @@ class LogitScale(nn.Module):
 class TwoTower(nn.Module):
     """An image tower and a text tower with one space, one temperature, and what pictures and texts go through.
 
+    Either tower may be missing.
+
     Args:
         loaded: the towers, with their preprocessing and tokenizer.
         logit_scale: the temperature.
+
+    Attributes:
+        preprocessing: what pictures go through; None exactly where there is no image tower.
+        tokenizer: what texts go through; None exactly where there is no text tower.
     """
 
     pixel_mean: Tensor
@@ -86,30 +109,68 @@ class TwoTower(nn.Module):
         self.logit_scale = logit_scale
         bias = loaded.logit_bias
         self.logit_bias = None if bias is None else nn.Parameter(torch.tensor(bias, dtype=torch.float32))
-        mean, std = self.preprocessing.pixel_statistics()
-        self.register_buffer("pixel_mean", mean, persistent=False)
-        self.register_buffer("pixel_std", std, persistent=False)
+        if self.preprocessing is not None:
+            mean, std = self.preprocessing.pixel_statistics()
+            self.register_buffer("pixel_mean", mean, persistent=False)
+            self.register_buffer("pixel_std", std, persistent=False)
 
     @property
     def embedding_dim(self) -> int:
-        """Width of the shared space."""
+        """Width of the shared space; of a lone tower, that of its features."""
         return self.towers.embedding_dim
 
+    @property
+    def has_image_tower(self) -> bool:
+        """True when it encodes pictures."""
+        return "image" in self.towers.modalities
+
+    @property
+    def has_text_tower(self) -> bool:
+        """True when it encodes texts."""
+        return "text" in self.towers.modalities
+
+    @property
+    def device(self) -> torch.device:
+        """Where its weights are."""
+        return self.logit_scale.log_scale.device
+
     def encode_image(self, images: Tensor) -> Encoded:
-        """Encode ``(B, 3, H, W)`` uint8 pictures; they are normalised here, on their device."""
+        """Encode ``(B, 3, H, W)`` uint8 pictures; they are normalised here, on their device.
+
+        Raises:
+            UserError: there is no image tower.
+        """
+        self.towers.require("image")
+        assert self.preprocessing is not None
         pixels = self.preprocessing.normalise(images, self.pixel_mean, self.pixel_std)
         return _encoded(*self.towers.encode_image(pixels))
 
     def encode_text(self, tokens: TokenBatch) -> Encoded:
-        """Encode a batch of ``tokenizer``."""
+        """Encode a batch of ``tokenizer``.
+
+        Raises:
+            UserError: there is no text tower.
+        """
+        self.towers.require("text")
         return _encoded(*self.towers.encode_text(tokens))
+
+    def keep_text_head(self) -> None:
+        """Add the head that supervised SimCSE keeps at test time (tanh of a linear layer), if there is none yet.
+
+        From then on the text embeddings are the head's output; ``features`` stay what they were. Its weights are drawn
+        from torch's generator.
+
+        Raises:
+            UserError: the model is not a transformers text model alone.
+        """
+        self.towers.keep_text_head()
 
 
 def _encoded(features: Tensor, projected: Tensor) -> Encoded:
     # Half precision cannot tell apart cosines that a scale of 100 must; float64 stays what it is.
     wide = projected if projected.dtype == torch.float64 else projected.float()
     with torch.autocast(wide.device.type, enabled=False):
-        return Encoded(features, F.normalize(wide, dim=-1))
+        return Encoded(features, wide, F.normalize(wide, dim=-1))
 
 
 def build_model(config: ModelConfig, seed: int = 0) -> TwoTower:
@@ -133,33 +194,30 @@ def build_model(config: ModelConfig, seed: int = 0) -> TwoTower:
 
 
 def _load(config: ModelConfig) -> LoadedTowers:
-    if config.image is not None:
+    if config.image is not None and config.text is not None:
         return build_pair(config)
+    lone = config.image or config.text
+    if lone is not None:
+        return build_single(lone)
     if config.name is None:
         return build_joint(config)
     name = resolve_folder(config.name)
-    if is_saved(name) and config.pretrained:
-        return load_saved(name)
-    if is_saved(name) and Description.read(Path(name)).form == "router":
-        raise UserError(f"pretrained: false needs one architecture, and {name} is a pair; give image and text instead")
+    if is_saved(name):
+        return load_saved(name) if config.pretrained else _rebuild(name, config)
     if is_open_clip_name(name):
         return build_open_clip(name, config.pretrained)
     return build_joint(config.model_copy(update={"name": name}))
 
 
-def resolve_folder(name: str) -> str:
-    """Return the folder of the model when ``name`` is that of a run, else ``name``.
-
-    Raises:
-        UserError: a path in a folder that is there, to nothing that is there.
-    """
-    path = Path(name)
-    inside = path / "model"
-    if inside.is_dir() and not (path / "config.json").is_file():
-        return str(inside)
-    if not path.exists() and path.parent != Path() and path.parent.is_dir():
-        hint = did_you_mean(name, [str(entry) for entry in path.parent.iterdir() if entry.is_dir()])
-        # The hub is not asked for what is plainly meant to be here; its own names have one slash.
-        if hint or len(path.parts) > 2:
-            raise UserError(f"there is no folder {name}.{hint}")
-    return name
+def _rebuild(name: str, config: ModelConfig) -> LoadedTowers:
+    """Return the architecture of an exported folder with random weights."""
+    description = Description.read(Path(name))
+    if description.form == "router":
+        raise UserError(f"pretrained: false needs one architecture, and {name} is a pair; give image and text instead")
+    if description.form == "static" or (description.single or {}).get("modality") == "text":
+        return build_single(TextTowerConfig(name=name, pretrained=False))
+    if description.form == "single":
+        return build_single(ImageTowerConfig(name=name, pretrained=False))
+    if is_open_clip_name(name):
+        return build_open_clip(name, pretrained=False)
+    return build_joint(config.model_copy(update={"name": name}))

@@ -9,10 +9,16 @@ import torch
 from torch import Tensor, nn
 
 from mmcl.batch import PairBatch
-from mmcl.distributed import RowSizes, gather_rows
-from mmcl.model import TwoTower
+from mmcl.batch_norm import has_batch_norm
+from mmcl.distributed import RowSizes, gather_rows, is_distributed
+from mmcl.model import Encoded, TwoTower
 from mmcl.objectives.configs import AnyObjective
-from mmcl.objectives.objective import EncodedBatch, Needs, Objective
+from mmcl.objectives.objective import DataFacts, EncodedBatch, Objective, Progress, ViewPass
+from mmcl.objectives.views import Modality, modality_of, num_passes, number_of
+from mmcl.schedules import value_at
+
+Views = dict[ViewPass, Encoded]
+Keys = dict[str, tuple[Tensor, ...]]
 
 
 class StepOutput(NamedTuple):
@@ -21,14 +27,26 @@ class StepOutput(NamedTuple):
     Attributes:
         loss: scalar with a gradient; this process's share of the weighted sum.
         losses: each objective's share by name, without its weight and without a gradient.
-        chance: the weighted sum for a model that knows nothing.
+        chances: each objective's loss for a model that knows nothing; None where there is no such number.
+        num_rows: how many rows of all processes fed each objective.
+        weights: each objective's weight at this step.
+        views: unit-norm embeddings of this process's first pass over each view, by name, without a gradient.
         sample_ids: ``(N,)`` int64 of all processes, in rank order.
     """
 
     loss: Tensor
     losses: dict[str, Tensor]
-    chance: float
+    chances: dict[str, float | None]
+    num_rows: dict[str, int]
+    weights: dict[str, float]
+    views: dict[str, Tensor]
     sample_ids: Tensor
+
+    @property
+    def chance(self) -> float | None:
+        """The weighted sum for a model that knows nothing; None where an objective has no such number."""
+        known = [self.weights[name] * chance for name, chance in self.chances.items() if chance is not None]
+        return sum(known) if len(known) == len(self.chances) else None
 
 
 class ContrastiveModule(nn.Module):
@@ -37,58 +55,129 @@ class ContrastiveModule(nn.Module):
     Args:
         model: the towers.
         configs: the recipe's objectives, in order. Of two of one type, the second is called ``type-2`` in the log.
+        facts: of the data.
+
+    Raises:
+        UserError: an objective compares pictures or texts, and the model has no tower for them.
     """
 
-    def __init__(self, model: TwoTower, configs: Sequence[AnyObjective]) -> None:
+    def __init__(self, model: TwoTower, configs: Sequence[AnyObjective], facts: DataFacts | None = None) -> None:
         super().__init__()
+        facts = facts or DataFacts()
         self.model = model
         self.objectives = nn.ModuleDict()
-        self.weights: dict[str, float] = {}
-        for config in configs:
-            earlier = sum(name.split("-")[0] == config.type for name in self.objectives)
-            name = config.type if earlier == 0 else f"{config.type}-{earlier + 1}"
-            self.objectives[name] = config.build()
-            self.weights[name] = config.weight
+        self.configs: dict[str, AnyObjective] = {}
+        self.num_passes = num_passes(configs)
+        for view in self.num_passes:
+            model.towers.require(modality_of(view))
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(facts.seed)
+            for config in configs:
+                earlier = sum(name.split("-")[0] == config.type for name in self.objectives)
+                name = config.type if earlier == 0 else f"{config.type}-{earlier + 1}"
+                objective = config.build(model, facts)
+                objective.name = name
+                self.objectives[name] = objective
+                self.configs[name] = config
 
-    @property
-    def needs(self) -> Needs:
-        """The most that any objective asks for."""
-        every = [objective.needs for objective in self._objectives().values()]
-        return Needs(max(need.image_views for need in every), max(need.text_views for need in every))
-
-    def forward(self, batch: PairBatch, sizes: RowSizes | None = None) -> StepOutput:
+    def forward(self, batch: PairBatch, sizes: RowSizes | None = None, progress: Progress | None = None) -> StepOutput:
         """Compute this process's share of the loss.
 
         Args:
             batch: its rows.
             sizes: the rows of every process, where they have been exchanged already.
+            progress: where in the run this is; by default at its start.
         """
-        images = tuple(self.model.encode_image(view) for view in batch.images[: self.needs.image_views])
-        texts = tuple(self.model.encode_text(view) for view in batch.texts[: self.needs.text_views])
+        return self.losses_of(batch, self.encode(batch), self.encode_keys(batch), sizes, progress)
+
+    def encode(self, batch: PairBatch) -> Views:
+        """Encode every view as often as the objectives together need."""
+        return {
+            (view, number): self._encode_view(batch, view)
+            for view, count in self.num_passes.items()
+            for number in range(count)
+        }
+
+    def encode_keys(self, batch: PairBatch) -> Keys:
+        """Let the momentum encoders encode their views, without a gradient."""
+        with torch.no_grad():
+            keys = {name: objective.encode_keys(self.model, batch) for name, objective in self.named_objectives()}
+        return {name: tensors for name, tensors in keys.items() if tensors}
+
+    def losses_of(
+        self,
+        batch: PairBatch,
+        views: Views,
+        keys: Keys,
+        sizes: RowSizes | None = None,
+        progress: Progress | None = None,
+    ) -> StepOutput:
+        """Compute this process's share of the loss from what the towers made of its rows.
+
+        Args:
+            batch: its rows.
+            views: as `encode` returned them.
+            keys: as `encode_keys` returned them.
+            sizes: the rows of every process, where they have been exchanged already.
+            progress: where in the run this is; by default at its start.
+        """
+        progress = progress or Progress()
+        sizes = sizes or RowSizes.of(len(batch), batch.sample_ids.device)
         # Half precision is for the towers; a loss at scale 100 loses its gradient in it.
         with torch.autocast(batch.sample_ids.device.type, enabled=False):
-            sizes = sizes or RowSizes.of(len(batch), batch.sample_ids.device)
-            encoded = EncodedBatch(
-                images,
-                texts,
-                self.model.logit_scale(),
-                batch.group_ids,
-                gather_rows(batch.group_ids, sizes),
-                sizes,
-            )
-            outputs = {name: objective(encoded) for name, objective in self._objectives().items()}
-        loss = torch.stack([self.weights[name] * output.loss for name, output in outputs.items()]).sum()
+            bias = self.model.logit_bias
+            encoded = EncodedBatch(batch, views, keys, self.model.logit_scale(), bias, sizes, progress)
+            outputs = {name: objective(encoded) for name, objective in self.named_objectives()}
+        weights = {
+            name: value_at(config.weight, progress.step, progress.num_steps) for name, config in self.configs.items()
+        }
         return StepOutput(
-            loss=loss,
+            loss=torch.stack([weights[name] * output.loss for name, output in outputs.items()]).sum(),
             losses={name: output.loss.detach() for name, output in outputs.items()},
-            chance=sum(self.weights[name] * output.chance for name, output in outputs.items()),
+            chances={name: output.chance for name, output in outputs.items()},
+            num_rows={name: output.num_rows for name, output in outputs.items()},
+            weights=weights,
+            views={view: encoded.embeddings.detach() for (view, number), encoded in views.items() if number == 0},
             sample_ids=gather_rows(batch.sample_ids, sizes),
         )
 
-    def after_optimizer_step(self) -> None:
-        """Let every objective do what it does between steps."""
-        for objective in self._objectives().values():
-            objective.after_optimizer_step(self.model)
+    def after_optimizer_step(self, progress: Progress | None = None) -> None:
+        """Bring the temperature back under its clamp, and let every objective do what it does between steps."""
+        self.model.logit_scale.clamp_()
+        for _, objective in self.named_objectives():
+            objective.after_optimizer_step(self.model, progress or Progress())
 
-    def _objectives(self) -> dict[str, Objective]:
-        return {name: child for name, child in self.objectives.items() if isinstance(child, Objective)}
+    def named_objectives(self) -> list[tuple[str, Objective]]:
+        """Return the objectives with their names in the log, in order."""
+        return [(name, child) for name, child in self.objectives.items() if isinstance(child, Objective)]
+
+    def _encode_view(self, batch: PairBatch, view: str) -> Encoded:
+        modality = modality_of(view)
+        part = batch.images[number_of(view)] if modality == "image" else batch.texts[number_of(view)]
+        # Batch norm of several processes needs this one's part even when that is nothing, and convolutions take it.
+        if len(part) == 0 and not (is_distributed() and has_batch_norm(self.model.towers)):
+            return self._encode_nothing(modality)
+        return self.model.encode_image(part) if isinstance(part, Tensor) else self.model.encode_text(part)
+
+    def _encode_nothing(self, modality: Modality) -> Encoded:
+        """Return no rows, with a graph to the tower's parameters, which are thus given a gradient, of 0.
+
+        Attention does not take a batch of no rows, so one row goes through, and is dropped. In evaluation mode, for it
+        is none of batch norm's business.
+        """
+        towers = self.model.towers
+        example = towers.probe_inputs[modality]
+        modes = {module: module.training for module in towers.modules()}
+        towers.eval()
+        try:
+            device = self.model.logit_scale.log_scale.device
+            output = (
+                towers.encode_image(example.to(self.model.pixel_mean))
+                if isinstance(example, Tensor)
+                else towers.encode_text(example.to(device))
+            )
+        finally:
+            for module, training in modes.items():
+                module.training = training
+        encoded = Encoded.of(*output)
+        return encoded.rows(torch.empty(0, dtype=torch.int64, device=device))

@@ -5,16 +5,24 @@ Only ``data`` is required. Files, overrides, bases and error messages are `mmcl.
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from mmcl.objectives.configs import AnyObjective, expand_objective
 from mmcl.recipe_data import DataConfig
-from mmcl.recipe_fields import Fraction, MomentDecay
+from mmcl.recipe_fields import Fraction, MomentDecay, Positive
 from mmcl.recipe_model import ModelConfig
 from mmcl.recipe_tasks import AnyTask
 from mmcl.section import Section
+
+OPTIMIZER_FIELDS: dict[str, dict[str, Any]] = {
+    "adamw": {"betas": (0.9, 0.98), "eps": 1e-6},
+    "lars": {"momentum": 0.9, "trust_coefficient": 0.001},
+    "sgd": {"momentum": 0.9},
+}
+"""The fields that only some optimisers have, with their defaults; for the others they are null."""
 
 
 class Recipe(Section):
@@ -32,18 +40,35 @@ class Recipe(Section):
     """Weighted sum to minimise. Short forms: ``clip``, ``{clip: 0.5}``."""
     batch_size: int = Field(default=256, gt=1)
     """Pairs per optimiser step, over all processes."""
+    micro_batch_size: int | None = Field(default=None, gt=0)
+    """Rows of one process that go through the towers at a time, to need less memory; the gradients are those of the
+    whole batch all the same. null takes all at once."""
     epochs: float = Field(default=5.0, gt=0)
     """Passes over the training rows; ignored when ``max_steps`` is given."""
     max_steps: int | None = Field(default=None, gt=0)
     """Optimiser steps."""
+    optimizer: Literal["adamw", "lars", "sgd"] = "adamw"
+    """What takes the steps: AdamW, momentum SGD, or LARS, which is momentum SGD with a rate of its own for each tensor
+    (arXiv:1708.03888)."""
     lr: float = Field(default=1e-5, gt=0)
-    """Peak learning rate."""
+    """Peak learning rate, before ``lr_scaling``."""
+    lr_scaling: Literal["none", "linear", "sqrt"] = "none"
+    """How the peak learning rate grows with the batch: not at all, times ``batch_size / lr_batch_size``, or times the
+    square root of that."""
+    lr_batch_size: int = Field(default=256, gt=0)
+    """The batch size that ``lr`` is meant for, where ``lr_scaling`` scales it."""
     weight_decay: float = Field(default=0.1, ge=0)
-    """AdamW's decoupled decay; norms, biases and the temperature take none."""
-    betas: tuple[MomentDecay, MomentDecay] = (0.9, 0.98)
-    """AdamW's moment decays."""
-    eps: float = Field(default=1e-6, gt=0)
-    """AdamW's denominator term."""
+    """AdamW's decoupled decay, or what LARS and SGD add to the gradient; norms, biases and the temperature take
+    none."""
+    betas: tuple[MomentDecay, MomentDecay] | None = (0.9, 0.98)
+    """AdamW's moment decays; null for other optimisers."""
+    eps: Positive | None = 1e-6
+    """AdamW's denominator term; null for other optimisers."""
+    momentum: MomentDecay | None = None
+    """Momentum of LARS and SGD, 0.9 by default; null for AdamW."""
+    trust_coefficient: Positive | None = None
+    """LARS's eta, 0.001 by default: the length of a step, as a share of its tensor's norm, at a learning rate of 1.
+    null for other optimisers."""
     warmup_ratio: Fraction = 0.1
     """Share of the steps over which the learning rate rises linearly from 0."""
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
@@ -57,7 +82,8 @@ class Recipe(Section):
     seed: int = Field(default=0, ge=0)
     """Of weights, order, augmentation and dropout."""
     evaluate: tuple[AnyTask, ...] = Field(default=("retrieval",), validate_default=True)
-    """What to judge the model by, at the end and every ``eval_every`` steps. Short form: the task's name."""
+    """What to judge the model by, at the end and every ``eval_every`` steps. Short form: the task's name. By
+    default retrieval, and nothing for a model of one tower."""
     eval_every: int | None = Field(default=None, gt=0)
     """Judge every so many steps; null judges at the end only."""
     save_every: int | None = Field(default=None, gt=0)
@@ -70,6 +96,40 @@ class Recipe(Section):
     """Folder in which the run's own folder is made."""
     report_to: tuple[str, ...] = ()
     """Trackers of Accelerate by name: tensorboard, wandb, mlflow ..."""
+
+    @property
+    def peak_lr(self) -> float:
+        """The learning rate after warm-up: ``lr``, scaled to the batch as ``lr_scaling`` says."""
+        ratio = self.batch_size / self.lr_batch_size
+        return self.lr * {"none": 1.0, "linear": ratio, "sqrt": math.sqrt(ratio)}[self.lr_scaling]
+
+    @field_validator("micro_batch_size")
+    @classmethod
+    def _is_within_the_batch(cls, value: int | None, info: ValidationInfo) -> int | None:
+        batch_size = info.data.get("batch_size")
+        if value is not None and batch_size is not None and value > batch_size:
+            raise ValueError(f"must be <= batch_size, which is {batch_size}, got {value}")
+        return value
+
+    @field_validator("betas", "eps", "momentum", "trust_coefficient")
+    @classmethod
+    def _is_the_optimizers(cls, value: Any, info: ValidationInfo) -> Any:
+        optimizer, name = info.data.get("optimizer"), str(info.field_name)
+        if value is not None and optimizer is not None and name not in OPTIMIZER_FIELDS[optimizer]:
+            owners = " and ".join(owner for owner, fields in OPTIMIZER_FIELDS.items() if name in fields)
+            raise ValueError(f"is for optimizer {owners}, not {optimizer}: leave it out, or write null")
+        return value
+
+    @model_validator(mode="after")
+    def _fill_in_what_others_decide(self) -> Recipe:
+        # Written in place: the recipe is frozen, and what a validator makes anew would not be what __init__ returns.
+        own = OPTIMIZER_FIELDS[self.optimizer]
+        for name in ("betas", "eps", "momentum", "trust_coefficient"):
+            value = getattr(self, name) if name in own else None
+            self.__dict__[name] = own.get(name) if value is None else value
+        if "evaluate" not in self.model_fields_set and (self.model.image is None) != (self.model.text is None):
+            self.__dict__["evaluate"] = ()
+        return self
 
     @field_validator("model", mode="before")
     @classmethod

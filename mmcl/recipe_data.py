@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, StrictBool, ValidationInfo, field_validator
 
 from mmcl.recipe_fields import Fraction, NotNegative
 from mmcl.section import Section
@@ -18,15 +19,16 @@ class SourceConfig(Section):
 
     path: str
     """``glyphs`` or ``digits`` (embedded), a file, a folder, a glob, or a hub id."""
-    format: Literal["auto", "csv", "jsonl", "parquet", "imagefolder", "webdataset", "saved", "hub"] = "auto"
-    """How to read it; ``auto`` goes by the suffix or what the folder holds."""
+    format: Literal["auto", "csv", "jsonl", "parquet", "text", "imagefolder", "webdataset", "saved", "hub"] = "auto"
+    """How to read it; ``auto`` goes by the suffix or what the folder holds. ``text`` (.txt) is one text per line, blank
+    lines skipped, as column ``text``."""
     delimiter: str | None = None
     """What separates csv columns; by default a tab for .tsv, else a comma."""
     config: str | None = None
     """Configuration name of a hub data set."""
     split: str | None = None
-    """Split: of a hub data set or folder ``train`` by default; of ``glyphs``: train, unseen_characters or
-    unseen_face."""
+    """Split: of a hub data set or folder ``train`` by default; of ``glyphs``: train, unseen_characters or unseen_face;
+    of ``digits``: train or test, by default all of them."""
     image_root: str | None = None
     """Folder that relative image paths start from; by default the folder of the file that names them."""
     streaming: bool = False
@@ -35,17 +37,40 @@ class SourceConfig(Section):
     """Use only the first so many rows."""
 
 
-class ColumnsConfig(Section):
-    """Which column plays which role. By default a column of the role's own name, where there is one."""
+ColumnName = str | StrictBool | None
+"""A column; None for one of the role's own name, False for none even so."""
 
-    image: str | None = None
+
+class ColumnsConfig(Section):
+    """Which column plays which role. By default a column of the role's own name, where there is one; ``false`` lets no
+    column play it."""
+
+    image: ColumnName = None
     """Pictures: bytes, paths, or decoded."""
-    text: str | None = None
-    """Captions: a string, or a list of strings of which one is drawn per epoch."""
-    group: str | None = None
-    """Rows of equal group are positives of each other; by default rows with the same text are one group."""
-    label: str | None = None
-    """Class of the row, for classification."""
+    text: ColumnName = None
+    """Captions or anchors: a string, or a list of strings of which one is drawn per epoch."""
+    positive: ColumnName = None
+    """Texts that belong to those of ``text``, for objectives that compare them."""
+    negatives: ColumnName | tuple[str, ...] = None
+    """Hard negatives of ``text``: one column or several."""
+    group: ColumnName = None
+    """Rows of equal group are positives of each other; by default rows with the same text are one group. With ``false``
+    every row is a group of its own."""
+    label: ColumnName = None
+    """Class of the row."""
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _is_a_column_or_false(cls, value: Any, info: ValidationInfo) -> Any:
+        if value is None or value is False or (isinstance(value, str) and value):
+            return value
+        if info.field_name != "negatives":
+            raise ValueError(f"must be the name of a column, or false for none, got {json.dumps(value, default=repr)}")
+        if not isinstance(value, (list, tuple)) or not all(isinstance(name, str) and name for name in value):
+            raise ValueError(
+                f"must be the name of a column, several, or false for none, got {json.dumps(value, default=repr)}"
+            )
+        return value
 
 
 class AffineConfig(Section):
@@ -73,6 +98,10 @@ class AffineConfig(Section):
 class ImageViewConfig(Section):
     """One random view of a picture; applied in the order of the fields. All off: the plain resize of evaluation."""
 
+    count: int = Field(default=1, gt=0)
+    """So many views are drawn like this, each by itself: two large crops and six small ones are two entries."""
+    size: int | None = Field(default=None, gt=0)
+    """Side in pixels; by default the model's."""
     random_resized_crop: tuple[float, float] | None = None
     """Smallest and largest area of the crop, as fractions of the picture."""
     affine: AffineConfig | None = None
@@ -85,6 +114,8 @@ class ImageViewConfig(Section):
     """Probability of dropping the colours."""
     gaussian_blur: Fraction = 0.0
     """Probability of a blur of sigma 0.1 to 2."""
+    solarize: Fraction = 0.0
+    """Probability of inverting what is brighter than half, values of 128 and more."""
 
     @field_validator("random_resized_crop")
     @classmethod
@@ -106,9 +137,13 @@ class DataConfig(Section):
     image_views: tuple[ImageViewConfig, ...] = Field(
         default=(ImageViewConfig(random_resized_crop=(0.9, 1.0)),), min_length=1
     )
-    """The random views drawn of every picture."""
+    """The random views drawn of every picture: image.0, image.1 ... in order, counts written out. Those that no
+    objective names are not drawn."""
     unique_groups: bool = False
     """Draw batches in which no group occurs twice."""
+    paired_per_batch: int | None = Field(default=None, gt=0)
+    """Of every batch, so many rows are drawn from those that have all that any objective needs, as often as it takes;
+    the rest from the others. Null: as chance has it."""
     num_workers: int = Field(default=0, ge=0)
     """Processes that load data beside each training process; the result does not depend on it."""
     shuffle_buffer: int = Field(default=10_000, gt=0)
@@ -117,6 +152,18 @@ class DataConfig(Section):
     """Pictures with more pixels than this are refused from their header."""
     max_unreadable: Fraction = 0.01
     """Share of quarantined rows above which the run stops."""
+
+    @property
+    def expanded_views(self) -> tuple[ImageViewConfig, ...]:
+        """The views in order, each as often as its ``count`` says: number N is what objectives call image.N."""
+        return tuple(view for view in self.image_views for _ in range(view.count))
+
+    @field_validator("paired_per_batch")
+    @classmethod
+    def _batches_are_drawn_in_one_way(cls, value: int | None, info: ValidationInfo) -> int | None:
+        if value is not None and info.data.get("unique_groups"):
+            raise ValueError("unique_groups, which is true, draws batches in a way of its own; give one of the two")
+        return value
 
     @field_validator("train", mode="before")
     @classmethod

@@ -1,13 +1,14 @@
 """How a recipe is laid over its base, and an override over both.
 
 Mappings merge key by key; lists and scalars replace. An override is a recipe of one line. Short forms are written out
-first, so that ``data: x.csv`` over a base keeps the base's ``data.columns``. Three things don't mix with what they
+first, so that ``data: x.csv`` over a base keeps the base's ``data.columns``. Four things don't mix with what they
 replace, and push it out:
 
 - another way to name a model (``name``, ``config``, or ``image`` and ``text``) pushes out the others, and another
   ``name`` the tokenizer of the old one;
 - another ``path`` of a source pushes out the old source's format, split and so on, and another ``task``, ``type`` or
   ``model_type`` the fields of the old one;
+- another ``optimizer`` pushes out what it does not have, such as AdamW's ``betas``;
 - a recipe's ``name`` and ``description`` are its own, never its base's.
 
 Nothing is pushed out by its own layer: ``data.train.split=x data.train.path=y`` means the same in either order, and a
@@ -20,7 +21,7 @@ import typing
 from collections.abc import Iterator, Mapping, Sequence
 
 from mmcl.errors import UserError
-from mmcl.recipe import Recipe
+from mmcl.recipe import OPTIMIZER_FIELDS, Recipe
 from mmcl.recipe_model import ImageTowerConfig, ModelConfig, TextTowerConfig
 from mmcl.recipe_sections import Sections, expand, expand_item, fields_of, narrow, sections_at, sections_in
 from mmcl.recipe_yaml import OVERRIDE, KeyPath, Node, Origin, Problem, at_origin, dotted, read_value
@@ -56,6 +57,9 @@ def _pushed_out(base: Mapping[str, Node], over: Mapping[str, Node], sections: Se
     for identity in _IDENTITIES:
         if identity in base and identity in over and base[identity].value != over[identity].value:
             return set(base)
+    own = OPTIMIZER_FIELDS.get(str(over["optimizer"].value)) if "optimizer" in over else None
+    if own is not None and Recipe in sections:
+        return {name for fields in OPTIMIZER_FIELDS.values() for name in fields if name not in own}
     if "name" in base and "name" in over and base["name"].value == over["name"].value:
         return set()
     kinds = [kind for section in sections for kind in _KINDS.get(section, ())]

@@ -9,19 +9,23 @@ from pydantic import Field, field_validator, model_validator
 from mmcl.recipe_fields import Positive
 from mmcl.section import Section
 
+DEFAULT_EMBEDDING_DIM = 512
+STATIC = "static"
+"""The ``model_type`` of a text tower that is a table of token vectors, which transformers does not have."""
+
 
 class ImageTowerConfig(Section):
     """One image encoder. Give ``name`` for an existing one, ``config`` for a fresh one."""
 
     name: str | None = None
-    """Hub id or local folder of a transformers vision model."""
+    """Hub id or local folder of a transformers vision model, or a run, whose trained image tower is taken."""
     pretrained: bool = True
     """Load the weights of ``name``; false takes its architecture with random weights."""
     config: dict[str, Any] | None = None
     """A transformers configuration, ``model_type`` first, for a tower with random weights."""
     pooling: Literal["auto", "pooler", "cls", "mean"] = "auto"
-    """How the feature map becomes one vector: the model's own pooler, the first token, or the mean. ``auto``: the
-    model's own pooler where it has a trained or parameter-free one, else the mean."""
+    """How the feature map becomes one vector: the model's own pooler, the first token, or the mean. ``auto``: what a
+    run was trained with; else the model's own pooler where it has a trained or parameter-free one, else the mean."""
     image_size: int | None = Field(default=None, gt=0)
     """Side of the square input in pixels; by default what the model's own preprocessing says."""
     image_mean: tuple[float, float, float] | None = None
@@ -38,15 +42,17 @@ class TextTowerConfig(Section):
     """One text encoder. Give ``name`` for an existing one, ``config`` and ``tokenizer`` for a fresh one."""
 
     name: str | None = None
-    """Hub id or local folder of a transformers text model."""
+    """Hub id or local folder of a transformers text model, or a run, whose trained text tower is taken."""
     pretrained: bool = True
     """Load the weights of ``name``; false takes its architecture with random weights."""
     config: dict[str, Any] | None = None
     """A transformers configuration, ``model_type`` first, for a tower with random weights. The vocabulary size and the
-    special token ids are the tokenizer's."""
+    special token ids are the tokenizer's. ``{model_type: static, embedding_dim: 100}`` is a table of token vectors, the
+    mean of which is the text's, for a model of texts alone."""
     pooling: Literal["auto", "pooler", "cls", "mean", "last"] = "auto"
     """How token features become one vector: the model's own pooler, the first token, the mean over real tokens, or the
-    last real token. ``auto``: the model's own pooler for CLIP-like text models, else the mean."""
+    last real token. ``auto``: what a run was trained with; else the model's own pooler for CLIP-like text models, else
+    the mean."""
     tokenizer: str | None = None
     """Hub id, local folder, or the name of a packaged tokenizer (``glyphs``); by default that of ``name``."""
     max_length: int | None = Field(default=None, gt=1)
@@ -69,10 +75,10 @@ def _check_name_or_config(tower: Any) -> Any:
 
 
 class ModelConfig(Section):
-    """The two towers: one joint model by ``name``, or a pair by ``image`` and ``text``."""
+    """The towers: one joint model by ``name``, a pair by ``image`` and ``text``, or one of the two alone."""
 
     name: str | None = None
-    """A joint image-text model: a hub id, a local folder, a run, or open_clip's ``ARCH,TAG``."""
+    """A joint image-text model: a hub id, a local folder, or open_clip's ``ARCH,TAG``; or a run, of any form."""
     pretrained: bool = True
     """Load the weights of ``name``; false takes its architecture with random weights."""
     config: dict[str, Any] | None = None
@@ -80,11 +86,12 @@ class ModelConfig(Section):
     tokenizer: str | None = None
     """The tokenizer of a joint model from ``config``: hub id, folder, or packaged name."""
     image: ImageTowerConfig | None = None
-    """The image encoder of a pair. Short form: its name."""
+    """The image encoder of a pair, or the only one. Short form: its name."""
     text: TextTowerConfig | None = None
-    """The text encoder of a pair. Short form: its name."""
-    embedding_dim: int = Field(default=512, gt=0)
-    """Width of the shared space of a pair; a joint model has its own."""
+    """The text encoder of a pair, or the only one. Short form: its name."""
+    embedding_dim: int | None = Field(default=None, gt=0)
+    """Width of the shared space of a pair, by default 512; a joint model has its own, and the embedding of a lone tower
+    is its features."""
     temperature: float | None = Field(default=None, gt=0)
     """Initial temperature; by default the checkpoint's own, else 0.07."""
     learn_temperature: bool = True
@@ -100,13 +107,28 @@ class ModelConfig(Section):
     def _from_name(cls, value: Any) -> Any:
         return {"name": value} if isinstance(value, str) else value
 
+    @model_validator(mode="before")
+    @classmethod
+    def _pair_has_a_width(cls, value: Any) -> Any:
+        # Filled in here, so that the resolved recipe says it.
+        is_pair = isinstance(value, dict) and value.get("image") is not None and value.get("text") is not None
+        if is_pair and value.get("embedding_dim") is None:
+            return {**value, "embedding_dim": DEFAULT_EMBEDDING_DIM}
+        return value
+
     @model_validator(mode="after")
-    def _joint_or_pair(self) -> ModelConfig:
-        pair = self.image is not None or self.text is not None
-        if sum([self.name is not None, self.config is not None, pair]) != 1:
-            raise ValueError("give exactly one of: name (a joint model), config (a fresh joint model), image and text")
-        if pair and (self.image is None or self.text is None):
-            raise ValueError("a pair needs both image and text")
+    def _joint_or_towers(self) -> ModelConfig:
+        towers = [tower for tower in (self.image, self.text) if tower is not None]
+        if sum([self.name is not None, self.config is not None, bool(towers)]) != 1:
+            raise ValueError(
+                "give exactly one of: name (a joint model), config (a fresh joint model), image and text (a pair, or"
+                " one of them alone)"
+            )
+        if len(towers) == 1 and self.embedding_dim is not None:
+            raise ValueError(
+                f"embedding_dim is the width of a pair's shared space, got {self.embedding_dim} for one tower alone,"
+                " whose embedding is its features; leave it out"
+            )
         if self.config is not None and self.tokenizer is None:
             raise ValueError("a joint model from config needs a tokenizer")
         return self

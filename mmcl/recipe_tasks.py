@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from mmcl.recipe_data import ColumnsConfig, SourceConfig
+from mmcl.recipe_fields import Positive
 from mmcl.section import Section
 
 
@@ -56,10 +57,81 @@ class ZeroShotClassificationConfig(Section):
         return _check_columns_have_data(self)
 
 
+class _LabelledImagesConfig(Section):
+    """What the tasks that learn from labelled pictures have in common."""
+
+    task: Literal["knn", "linear_probe", "few_label"]
+    name: str | None = None
+    """What to call it in results; by default that of its data."""
+    train: SourceConfig | None = None
+    """Rows to learn from, with a label column; rows without a label are left out. By default the training rows."""
+    data: SourceConfig | None = None
+    """Rows to judge on, with a label column; by default the validation rows."""
+    columns: ColumnsConfig | None = None
+    """Column roles of ``train`` and ``data``; by default those of the training data."""
+    baselines: bool = False
+    """Also judge raw pixels by the same protocol, and show them beside."""
+
+    @field_validator("train", "data", mode="before")
+    @classmethod
+    def _source_from_path(cls, value: Any) -> Any:
+        return {"path": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _has_rows_of_its_own_for_columns(self) -> _LabelledImagesConfig:
+        if self.columns is not None and self.data is None and self.train is None:
+            raise ValueError(
+                "columns are those of the task's own train and data; give one too, or set data.columns of the recipe"
+            )
+        if self.train is not None and self.data is not None and have_same_rows(self.train, self.data):
+            raise ValueError("train and data are the same rows; give other splits or files, or leave one of them out")
+        return self
+
+
+class KNNConfig(_LabelledImagesConfig):
+    """Classification of pictures by the votes of the nearest training pictures."""
+
+    task: Literal["knn"] = "knn"
+    k: int = Field(default=20, gt=0)
+    """Neighbours that vote, by cosine; at most as many as there are."""
+    temperature: Positive = 0.07
+    """A vote weighs exp(cosine / temperature)."""
+
+
+class LinearProbeConfig(_LabelledImagesConfig):
+    """Classification of pictures by logistic regression on their embeddings."""
+
+    task: Literal["linear_probe"] = "linear_probe"
+    c_grid: tuple[Positive, ...] = Field(default=(0.01, 0.1, 1.0, 10.0, 100.0, 1e3, 1e4, 1e5), min_length=1)
+    """Inverse weight decays (scikit-learn's C) to choose from, on a share of the rows to learn from."""
+    validation_fraction: float = Field(default=0.2, gt=0, lt=1)
+    """That share, of each class; afterwards all rows are fitted."""
+
+
+class FewLabelConfig(_LabelledImagesConfig):
+    """Classification of pictures by logistic regression on a handful of embeddings per class."""
+
+    task: Literal["few_label"] = "few_label"
+    labels_per_class: tuple[Annotated[int, Field(gt=0)], ...] = Field(default=(1, 2, 5, 10), min_length=1)
+    """How many pictures of each class are learnt from, one number after the other."""
+    num_seeds: int = Field(default=5, gt=0)
+    """Draws of them; results are the mean and the standard deviation over the draws."""
+    c: Positive = 100.0
+    """Inverse weight decay (scikit-learn's C) of every fit."""
+
+
+def have_same_rows(first: SourceConfig, second: SourceConfig) -> bool:
+    """Whether two sources are one, save for how many of its rows are used."""
+    return first.model_copy(update={"limit": None}) == second.model_copy(update={"limit": None})
+
+
 def _check_columns_have_data(task: Any) -> Any:
     if task.columns is not None and task.data is None:
         raise ValueError("columns are those of the task's own data; give data too, or set data.columns of the recipe")
     return task
 
 
-AnyTask = Annotated[RetrievalConfig | ZeroShotClassificationConfig, Field(discriminator="task")]
+AnyTask = Annotated[
+    RetrievalConfig | ZeroShotClassificationConfig | KNNConfig | LinearProbeConfig | FewLabelConfig,
+    Field(discriminator="task"),
+]

@@ -7,7 +7,8 @@ import os
 import re
 import shlex
 import shutil
-from collections.abc import Callable
+import typing
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,23 @@ from PIL import Image
 from pydantic_core import PydanticUndefined
 
 import mmcl
-from mmcl import recipe as fields
 from mmcl.cli.main import app, main
-from mmcl.objectives.configs import CLIPConfig
+from mmcl.objectives import configs as objectives
+from mmcl.objectives.configs.base import HeadConfig
+from mmcl.recipe import Recipe
+from mmcl.recipe_data import AffineConfig, ColumnsConfig, DataConfig, ImageViewConfig, SourceConfig
 from mmcl.recipe_files import load_recipe
+from mmcl.recipe_model import ImageTowerConfig, ModelConfig, TextTowerConfig
+from mmcl.recipe_schema import recipe_schema
 from mmcl.recipe_sections import paths_of_fields
+from mmcl.recipe_tasks import (
+    FewLabelConfig,
+    KNNConfig,
+    LinearProbeConfig,
+    RetrievalConfig,
+    ZeroShotClassificationConfig,
+)
+from mmcl.schedules import MomentumSchedule, WeightSchedule
 from mmcl.section import Section
 from tests import documents
 from tests.documents import ROOT, Block, Command, blocks, commands
@@ -35,20 +48,53 @@ CLIP = "openai/clip-vit-base-patch32"
 LANGUAGES = {"console", "python", "yaml", "sh", "text"}
 SMALL = ["batch_size=8", "max_steps=2", "data.num_workers=0"]
 REFERENCE = {
-    "Recipe": fields.Recipe,
-    "Model": fields.ModelConfig,
-    "Image tower": fields.ImageTowerConfig,
-    "Text tower": fields.TextTowerConfig,
-    "Data": fields.DataConfig,
-    "Source": fields.SourceConfig,
-    "Columns": fields.ColumnsConfig,
-    "Image view": fields.ImageViewConfig,
-    "Affine": fields.AffineConfig,
-    "CLIP objective": CLIPConfig,
-    "Retrieval task": fields.RetrievalConfig,
-    "Zero-shot classification task": fields.ZeroShotClassificationConfig,
+    "Recipe": Recipe,
+    "Model": ModelConfig,
+    "Image tower": ImageTowerConfig,
+    "Text tower": TextTowerConfig,
+    "Data": DataConfig,
+    "Source": SourceConfig,
+    "Columns": ColumnsConfig,
+    "Image view": ImageViewConfig,
+    "Affine": AffineConfig,
+    "CLIP objective": objectives.CLIPConfig,
+    "SigLIP objective": objectives.SigLIPConfig,
+    "InfoNCE objective": objectives.InfoNCEConfig,
+    "SimCLR objective": objectives.SimCLRConfig,
+    "SimCSE objective": objectives.SimCSEConfig,
+    "Supervised SimCSE objective": objectives.SupervisedSimCSEConfig,
+    "N-pair objective": objectives.NPairConfig,
+    "SupCon objective": objectives.SupConConfig,
+    "Cross-entropy objective": objectives.CrossEntropyConfig,
+    "Triplet objective": objectives.TripletConfig,
+    "Margin objective": objectives.MarginConfig,
+    "MoCo objective": objectives.MoCoConfig,
+    "MoCo v3 objective": objectives.MoCoV3Config,
+    "BYOL objective": objectives.BYOLConfig,
+    "Memory bank objective": objectives.MemoryBankConfig,
+    "SwAV objective": objectives.SwAVConfig,
+    "Barlow Twins objective": objectives.BarlowTwinsConfig,
+    "Skip-gram objective": objectives.SkipGramConfig,
+    "Head": HeadConfig,
+    "Weight schedule": WeightSchedule,
+    "Momentum schedule": MomentumSchedule,
+    "Retrieval task": RetrievalConfig,
+    "Zero-shot classification task": ZeroShotClassificationConfig,
+    "kNN task": KNNConfig,
+    "Linear probe task": LinearProbeConfig,
+    "Few-label task": FewLabelConfig,
 }
-ALL_KEYS = {"base", "model_type"} | {name for section in REFERENCE.values() for name in section.model_fields}
+
+
+def values_in(annotation: Any) -> Iterator[Any]:
+    """Yield what a field that takes one of a few words may be."""
+    for part in typing.get_args(annotation):
+        yield from (part,) if typing.get_origin(annotation) is typing.Literal else values_in(part)
+
+
+FIELDS = [(name, field) for section in REFERENCE.values() for name, field in section.model_fields.items()]
+ALL_KEYS = {"base", "model_type"} | {name for name, _ in FIELDS}
+ALL_VALUES = {value for _, field in FIELDS for value in values_in(field.annotation)}
 OTHER_NAMES = {
     # columns of the data in examples, what a log line or a result holds, and splits and folders
     *("file_name", "image_path", "product_id", "grad_norm", "logit_scale", "samples_per_second", "data_wait"),
@@ -67,7 +113,7 @@ def save_clip(folder: Path, tokenizer: str) -> None:
     vision, text = {**sizes, "image_size": 16, "patch_size": 8}, {**sizes, "max_position_embeddings": 32}
     config = {"model_type": "clip", "projection_dim": 8, "vision_config": vision, "text_config": text}
     folder.mkdir(parents=True)
-    write_form(build_model(fields.ModelConfig(config=config, tokenizer=tokenizer)), folder, "joint")
+    write_form(build_model(ModelConfig(config=config, tokenizer=tokenizer)), folder, "joint")
 
 
 def save_picture(path: Path, number: int, mode: str = "RGB") -> None:
@@ -233,10 +279,10 @@ def test_options_keys_and_names_in_prose_exist(document: Path) -> None:
         key = re.match(r"([a-z_0-9.]+)(: |=(?!\")|$)", span)
         if key is None or Path(key[1]).suffix in {".yaml", ".jsonl", ".html", ".json", ".csv", ".py"}:
             continue
-        if "." in key[1] and key[1].split(".")[0] in fields.Recipe.model_fields:
+        if "." in key[1] and key[1].split(".")[0] in Recipe.model_fields:
             assert key[1] in paths, f"{span}: no such key"
         elif "." not in key[1] and (key[2] or "_" in key[1]):
-            assert key[1] in ALL_KEYS | OTHER_NAMES, f"{span}: no such key"
+            assert key[1] in ALL_KEYS | ALL_VALUES | OTHER_NAMES, f"{span}: no such key"
 
 
 @pytest.mark.parametrize("document", documents.DOCUMENTS, ids=lambda path: path.name)
@@ -248,6 +294,10 @@ def test_links_lead_somewhere(document: Path) -> None:
         file = (document.parent / path).resolve() if path else document
         assert file.exists(), target
         assert not anchor or anchor in documents.anchors(file), target
+
+
+def test_the_reference_has_every_section() -> None:
+    assert {section.__name__ for section in REFERENCE.values()} == {"Recipe", *recipe_schema()["$defs"]}
 
 
 @pytest.mark.parametrize("heading", REFERENCE)

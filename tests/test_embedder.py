@@ -17,6 +17,7 @@ from mmcl.export import ModelCardFacts, export_model
 from mmcl.export.verify import sample_pictures
 from mmcl.model import TwoTower, build_model
 from tests.tiny import resnet_pair, save_tokenizer, vit_bert_pair
+from tests.towers.tiny_configs import BERT, VIT, lone_image, lone_text
 
 TEXTS = ["a greek letter alpha beta", "alpha", "one two", "alpha"]
 
@@ -51,6 +52,24 @@ def test_rows_are_in_order_whatever_the_batch(model: TwoTower, batch_size: int) 
     assert images.dtype == texts.dtype == np.float32
     np.testing.assert_allclose(np.linalg.norm(images, axis=1), 1, atol=1e-6)
     np.testing.assert_allclose(np.linalg.norm(texts, axis=1), 1, atol=1e-6)
+
+
+def test_a_lone_tower_says_what_it_encodes_and_refuses_the_rest(tokenizer: str, model: TwoTower) -> None:
+    image = ModelEmbedder(build_model(lone_image(VIT)), "image")
+    text = ModelEmbedder(build_model(lone_text(BERT, tokenizer)), "text")
+    assert image.modalities == ("image",)
+    assert text.modalities == ("text",)
+    assert ModelEmbedder(model, "pair").modalities == ("image", "text")
+    assert image.encode_images(sample_pictures()).shape == (3, 16)
+    assert text.encode_texts(TEXTS).shape == (4, 16)
+    with pytest.raises(UserError, match="has no text tower"):
+        image.encode_texts(TEXTS)
+    with pytest.raises(UserError, match="has no image tower"):
+        text.encode_images(sample_pictures())
+    assert (dict(text.preprocessing), image.preprocessing["size"]) == ({}, 32)
+    assert isinstance(text, Embedder)
+    assert isinstance(text, Described)
+    assert len({image.fingerprint, text.fingerprint}) == 2
 
 
 def test_nothing_gives_no_rows(model: TwoTower) -> None:

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
 import pytest
 import torch
@@ -9,9 +8,10 @@ import torch
 from mmcl.batch import TokenBatch
 from mmcl.errors import UserError
 from mmcl.export.verify import sample_pictures
-from mmcl.model import LogitScale, TwoTower, build_model, resolve_folder
+from mmcl.model import LogitScale, TwoTower, build_model
 from mmcl.recipe_model import ModelConfig
 from tests.tiny import random_batch, resnet_pair, save_tokenizer, vit_bert_pair
+from tests.towers.tiny_configs import BERT, VIT, lone_image, lone_text
 
 
 @pytest.fixture(scope="module")
@@ -96,6 +96,42 @@ def test_embeddings_are_float32_of_unit_norm(model: TwoTower, precision: torch.d
         assert one.features.shape == (4, 16)
 
 
+def test_projected_is_what_is_normalised(model: TwoTower) -> None:
+    batch = random_batch(4, 16)
+    for one in (model.encode_image(batch.images[0]), model.encode_text(batch.texts[0])):
+        torch.testing.assert_close(one.projected / one.projected.norm(dim=1, keepdim=True), one.embeddings)
+        assert not torch.allclose(one.projected.norm(dim=1), torch.ones(4))
+    with torch.autocast("cpu", torch.bfloat16):
+        encoded = model.encode_image(batch.images[0])
+    assert encoded.projected.dtype == torch.float32
+    assert encoded.projected.shape == (4, 8)
+
+
+def test_a_model_says_which_towers_it_has(tokenizer: str, model: TwoTower) -> None:
+    image, text = build_model(lone_image(VIT)), build_model(lone_text(BERT, tokenizer))
+    assert [(one.has_image_tower, one.has_text_tower) for one in (model, image, text)] == [
+        (True, True),
+        (True, False),
+        (False, True),
+    ]
+    assert (image.tokenizer, text.preprocessing) == (None, None)
+    assert (image.embedding_dim, text.embedding_dim) == (16, 16)
+
+
+def test_a_missing_tower_is_refused(tokenizer: str) -> None:
+    batch = random_batch(2, 32)
+    with pytest.raises(UserError, match="the model has no text tower: it is a model of images alone"):
+        build_model(lone_image(VIT)).encode_text(batch.texts[0])
+    with pytest.raises(UserError, match="the model has no image tower: it is a model of texts alone"):
+        build_model(lone_text(BERT, tokenizer)).encode_image(batch.images[0])
+
+
+def test_a_lone_tower_projects_nothing(tokenizer: str) -> None:
+    encoded = build_model(lone_image(VIT)).eval().encode_image(random_batch(2, 32).images[0])
+    assert torch.equal(encoded.projected, encoded.features)
+    torch.testing.assert_close(encoded.embeddings.norm(dim=1), torch.ones(2))
+
+
 def test_float64_stays_float64(tokenizer: str) -> None:
     batch = random_batch(2, 16)
     assert (
@@ -122,14 +158,6 @@ def test_attention_is_fused(model: TwoTower) -> None:
     towers = model.towers
     assert towers.image_model.config._attn_implementation == "sdpa"
     assert towers.text_model.config._attn_implementation == "sdpa"
-
-
-def test_a_run_stands_for_its_model(tmp_path: Path) -> None:
-    assert resolve_folder(str(tmp_path)) == str(tmp_path)
-    (tmp_path / "model").mkdir()
-    assert resolve_folder(str(tmp_path)) == str(tmp_path / "model")
-    (tmp_path / "config.json").write_text("{}")
-    assert resolve_folder(str(tmp_path)) == str(tmp_path), "a model with a folder called model in it"
 
 
 def test_unknown_names_are_one_line() -> None:

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from mmcl.recipe import Recipe
 from mmcl.recipe_data import DataConfig, SourceConfig
 from mmcl.recipe_model import ModelConfig, TextTowerConfig
+from mmcl.recipe_tasks import RetrievalConfig
 from tests.test_recipe_errors import mistakes
 
 
@@ -54,7 +55,6 @@ def test_a_share_that_is_no_number_is_said_so():
         {},
         {"name": "a", "image": "b", "text": "c"},
         {"name": "a", "config": {"model_type": "clip"}, "tokenizer": "t"},
-        {"image": "b"},
         {"config": {"model_type": "clip"}},
         {"image": "b", "text": {"config": {"model_type": "bert"}}},
         {"image": {"name": "b", "config": {"model_type": "vit"}}, "text": "c"},
@@ -84,6 +84,72 @@ def test_unknown_keys_are_refused_and_recipes_do_not_change():
         Recipe(data="x", learning_rate=1e-4)
     with pytest.raises(ValidationError, match="frozen"):
         Recipe(data="x").lr = 1.0
+
+
+@pytest.mark.parametrize(
+    ("given", "resolved"),
+    [
+        ({}, {"betas": (0.9, 0.98), "eps": 1e-6, "momentum": None, "trust_coefficient": None}),
+        ({"betas": None, "eps": 0.1}, {"betas": (0.9, 0.98), "eps": 0.1, "momentum": None, "trust_coefficient": None}),
+        ({"optimizer": "sgd"}, {"betas": None, "eps": None, "momentum": 0.9, "trust_coefficient": None}),
+        (
+            {"optimizer": "sgd", "momentum": 0.0, "betas": None},
+            {"betas": None, "eps": None, "momentum": 0.0, "trust_coefficient": None},
+        ),
+        ({"optimizer": "lars"}, {"betas": None, "eps": None, "momentum": 0.9, "trust_coefficient": 0.001}),
+    ],
+)
+def test_an_optimiser_has_its_own_fields_and_null_for_the_others(given, resolved):
+    recipe = Recipe(data="x", **given)
+    assert {name: getattr(recipe, name) for name in resolved} == resolved
+    whole = recipe.model_dump(mode="json")
+    assert Recipe.model_validate(whole) == recipe
+
+
+@pytest.mark.parametrize(
+    ("scaling", "peak_lr"),
+    [("none", 0.3), ("linear", 0.3 * 4096 / 256), ("sqrt", 0.3 * 4)],
+    ids=lambda value: str(value),
+)
+def test_the_peak_rate_follows_the_batch_as_stated(scaling, peak_lr):
+    recipe = Recipe(data="x", lr=0.3, batch_size=4096, lr_scaling=scaling)
+    assert recipe.peak_lr == pytest.approx(peak_lr)
+    assert recipe.lr == 0.3
+
+
+def test_the_rate_is_as_stated_at_the_batch_it_is_meant_for_and_less_below():
+    assert Recipe(data="x", lr=0.2, batch_size=64, lr_batch_size=64, lr_scaling="linear").peak_lr == 0.2
+    assert Recipe(data="x", lr=0.2, batch_size=64, lr_batch_size=128, lr_scaling="linear").peak_lr == 0.1
+
+
+def test_a_micro_batch_may_be_as_large_as_the_batch():
+    assert Recipe(data="x", batch_size=8, micro_batch_size=8).micro_batch_size == 8
+
+
+RETRIEVAL = (RetrievalConfig(),)
+
+
+@pytest.mark.parametrize(
+    ("model", "evaluate"),
+    [
+        ("a/clip", RETRIEVAL),
+        ({"config": {"model_type": "clip"}, "tokenizer": "t"}, RETRIEVAL),
+        ({"image": "a/vit", "text": "b/bert"}, RETRIEVAL),
+        ({"image": "a/vit"}, ()),
+        ({"text": "b/bert"}, ()),
+    ],
+    ids=["joint", "fresh joint", "pair", "image alone", "text alone"],
+)
+def test_a_model_is_judged_by_retrieval_where_it_has_both_towers(model, evaluate):
+    recipe = Recipe(data="x", model=model)
+    assert recipe.evaluate == evaluate
+    assert Recipe.model_validate(recipe.model_dump(mode="json")) == recipe
+    assert Recipe(data="x", model=model, evaluate=["retrieval"]).evaluate == RETRIEVAL
+    assert Recipe(data="x", model=model, evaluate=[]).evaluate == ()
+
+
+def test_without_a_model_it_is_judged_by_retrieval():
+    assert Recipe(data="x").evaluate == RETRIEVAL
 
 
 def test_reading_a_recipe_does_not_import_torch():

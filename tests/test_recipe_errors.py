@@ -38,13 +38,16 @@ def mistakes(text: str, recipe: type[Section] = Recipe) -> list[str]:
         ("betas: [a, 0.9]", 'betas.0: must be a number, got "a"'),
         ("objectives: []", "objectives: must have at least one entry"),
         ("objectives: clip", 'objectives: must be a list, got "clip"'),
-        ("objectives: [clpi]", 'objectives.0.type: unknown name "clpi" (clip). Did you mean "clip"?'),
         ("objectives: [{clip: -1}]", "objectives.0.weight: must be > 0, got -1"),
         (
             "evaluate: [retreival]",
-            'evaluate.0: unknown name "retreival" (retrieval, zeroshot_classification). Did you mean "retrieval"?',
+            'evaluate.0: unknown name "retreival" (retrieval, zeroshot_classification, knn, '
+            'linear_probe, few_label). Did you mean "retrieval"?',
         ),
-        ("evaluate: [{name: x}]", "evaluate.0: needs task, one of retrieval, zeroshot_classification"),
+        (
+            "evaluate: [{name: x}]",
+            "evaluate.0: needs task, one of retrieval, zeroshot_classification, knn, linear_probe, few_label",
+        ),
         ("evaluate: [3]", "evaluate.0: must be text or a mapping, got 3"),
         (
             "evaluate: [{task: retrieval, data: {path: x, splt: y}}]",
@@ -61,7 +64,8 @@ def mistakes(text: str, recipe: type[Section] = Recipe) -> list[str]:
         ("schedule: 3", "schedule: must be one of cosine, linear, constant, got 3"),
         (
             "model: {name: a, image: b, text: c}",
-            "model: give exactly one of: name (a joint model), config (a fresh joint model), image and text",
+            "model: give exactly one of: name (a joint model), config (a fresh joint model), image and text (a pair, or"
+            " one of them alone)",
         ),
         ("model: 3", "model: must be text or a mapping, got 3"),
         (
@@ -75,6 +79,39 @@ def mistakes(text: str, recipe: type[Section] = Recipe) -> list[str]:
 )
 def test_a_mistake_is_one_line_in_plain_words(text, mistake):
     assert mistakes(f"data: x\n{text}") == [f"f.yaml:2 {mistake}"]
+
+
+@pytest.mark.parametrize(
+    ("text", "mistake"),
+    [
+        ("optimizer: lasr", 'optimizer: unknown name "lasr" (adamw, lars, sgd). Did you mean "lars"?'),
+        ("optimizer: lars\neps: 1e-8", "eps: is for optimizer adamw, not lars: leave it out, or write null"),
+        (
+            "betas: [0.9, 0.98]\noptimizer: sgd",
+            "betas: is for optimizer adamw, not sgd: leave it out, or write null",
+        ),
+        ("momentum: 0.9", "momentum: is for optimizer lars and sgd, not adamw: leave it out, or write null"),
+        (
+            "optimizer: sgd\ntrust_coefficient: 0.01",
+            "trust_coefficient: is for optimizer lars, not sgd: leave it out, or write null",
+        ),
+        ("optimizer: sgd\nmomentum: 1", "momentum: must be < 1, got 1"),
+        ("optimizer: lars\ntrust_coefficient: 0", "trust_coefficient: must be > 0, got 0"),
+        ("lr_scaling: liner", 'lr_scaling: unknown name "liner" (none, linear, sqrt). Did you mean "linear"?'),
+        ("lr_batch_size: 0", "lr_batch_size: must be > 0, got 0"),
+        ("micro_batch_size: 0", "micro_batch_size: must be > 0, got 0"),
+        ("micro_batch_size: 257", "micro_batch_size: must be <= batch_size, which is 256, got 257"),
+        ("batch_size: 8\nmicro_batch_size: 9", "micro_batch_size: must be <= batch_size, which is 8, got 9"),
+    ],
+)
+def test_a_mistake_about_the_optimiser_or_the_batch_names_its_field(text, mistake):
+    assert [line.split(" ", 1)[1] for line in mistakes(f"data: x\n{text}")] == [mistake]
+
+
+def test_an_unknown_objective_is_told_the_nearest_name():
+    (line,) = mistakes("data: x\nobjectives: [clpi]")
+    assert line.startswith('f.yaml:2 objectives.0: unknown name "clpi" (')
+    assert line.endswith('Did you mean "clip"?')
 
 
 @pytest.mark.parametrize(

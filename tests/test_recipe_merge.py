@@ -97,6 +97,16 @@ def test_another_path_is_another_source():
     assert over(base, {"data": {"train": {"path": "a.csv", "limit": 5}}})["data"]["train"]["delimiter"] == ";"
 
 
+def test_another_optimiser_pushes_out_what_it_does_not_have():
+    base = {"betas": [0.9, 0.95], "eps": 1e-8, "lr": 1, "weight_decay": 0.1}
+    assert over(base, {"optimizer": "lars"}) == {"optimizer": "lars", "lr": 1, "weight_decay": 0.1}
+    assert over(base, {"optimizer": "adamw"}) == {"optimizer": "adamw", **base}
+    assert over(base, {"optimizer": "lars", "eps": 1})["eps"] == 1
+    lars = {"optimizer": "lars", "momentum": 0.8, "trust_coefficient": 0.02}
+    assert over(lars, {"optimizer": "sgd"}) == {"optimizer": "sgd", "momentum": 0.8}
+    assert overridden(base, "optimizer=sgd", "momentum=0.5")["momentum"] == 0.5
+
+
 def test_a_validation_share_and_a_validation_source_replace_each_other():
     source = {"data": {"validation": {"path": "v.csv", "split": "s"}}}
     assert over(source, {"data": {"validation": 0.1}}) == {"data": {"validation": 0.1}}

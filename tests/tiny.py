@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from PIL import Image
+from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
 from mmcl.batch import PairBatch, TokenBatch
@@ -60,29 +61,60 @@ def vit_bert_pair(tokenizer: str, dropout: float = 0.0, **fields: Any) -> ModelC
     return ModelConfig.model_validate({"image": image, "text": text, "embedding_dim": 8, **fields})
 
 
-def random_batch(num_rows: int, image_size: int, seed: int = 0, num_groups: int | None = None) -> PairBatch:
-    """Random pictures and token ids; texts of different lengths; ``num_groups`` shared groups, by default none."""
+def bert_alone(tokenizer: str, dropout: float = 0.0) -> ModelConfig:
+    """A text tower without a picture tower."""
+    text = vit_bert_pair(tokenizer, dropout).text
+    assert text is not None
+    return ModelConfig.model_validate({"text": text.model_dump()})
+
+
+def random_batch(
+    num_rows: int,
+    image_size: int,
+    seed: int = 0,
+    num_groups: int | None = None,
+    image_views: int = 1,
+    text_views: int = 1,
+    num_classes: int = 0,
+) -> PairBatch:
+    """Random pictures and token ids; texts of different lengths; ``num_groups`` shared groups, by default none.
+
+    With ``num_classes`` every row has a label but each fourth.
+    """
     generator = torch.Generator().manual_seed(seed)
+    groups = torch.arange(num_rows) if num_groups is None else torch.arange(num_rows) % num_groups
+    pictures = [_random_pictures(num_rows, image_size, generator) for _ in range(image_views)]
+    texts = [_random_texts(num_rows, generator) for _ in range(text_views)]
+    labels = None
+    if num_classes:
+        labels = torch.arange(num_rows) % num_classes
+        labels[3::4] = -1
+    return PairBatch(tuple(pictures), tuple(texts), groups, torch.arange(num_rows), labels)
+
+
+def _random_pictures(num_rows: int, image_size: int, generator: torch.Generator) -> Tensor:
+    return torch.randint(0, 256, (num_rows, 3, image_size, image_size), dtype=torch.uint8, generator=generator)
+
+
+def _random_texts(num_rows: int, generator: torch.Generator) -> TokenBatch:
     lengths = torch.randint(3, 8, (num_rows, 1), generator=generator)
     mask = (torch.arange(8) < lengths).long()
     ids = torch.randint(len(SPECIAL), len(SPECIAL) + len(WORDS), (num_rows, 8), generator=generator)
-    ids = ids.scatter(1, lengths - 1, 3) * mask
-    groups = torch.arange(num_rows) if num_groups is None else torch.arange(num_rows) % num_groups
-    return PairBatch(
-        (torch.randint(0, 256, (num_rows, 3, image_size, image_size), dtype=torch.uint8, generator=generator),),
-        (TokenBatch(ids, mask),),
-        groups,
-        torch.arange(num_rows) + 1000,
-    )
+    return TokenBatch(ids.scatter(1, lengths - 1, 3) * mask, mask)
 
 
-def slice_batch(batch: PairBatch, start: int, stop: int) -> PairBatch:
-    """Rows ``start`` to ``stop`` of a batch."""
+def without_some(batch: PairBatch) -> PairBatch:
+    """The batch of a partly paired source: each third row has no picture, each third no text."""
+    rows = torch.arange(len(batch))
+    with_picture, with_text = rows[rows % 3 != 0], rows[rows % 3 != 1]
     return PairBatch(
-        tuple(view[start:stop] for view in batch.images),
-        tuple(TokenBatch(view.input_ids[start:stop], view.attention_mask[start:stop]) for view in batch.texts),
-        batch.group_ids[start:stop],
-        batch.sample_ids[start:stop],
+        tuple(view[with_picture] for view in batch.images),
+        tuple(TokenBatch(view.input_ids[with_text], view.attention_mask[with_text]) for view in batch.texts),
+        batch.group_ids,
+        batch.sample_ids,
+        batch.labels,
+        with_picture,
+        tuple(with_text for _ in batch.texts),
     )
 
 

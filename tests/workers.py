@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import nullcontext
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,13 @@ from torch import Tensor, nn
 
 from mmcl.batch import PairBatch
 from mmcl.batch_norm import use_global_batch_norm
-from mmcl.distributed import RowSizes, gather_rows, sum_over_processes, total
+from mmcl.distributed import RowSizes, gather_rows, rank, sum_gradients, sum_over_processes, total
 from mmcl.model import build_model
 from mmcl.module import ContrastiveModule
 from mmcl.objectives.configs import AnyObjective
+from mmcl.objectives.objective import DataFacts, Progress
 from mmcl.recipe_model import ModelConfig
-from tests.tiny import slice_batch
+from mmcl.training.grad_cache import GradCache
 
 
 def gather_and_weigh(rows: list[Tensor], weights: list[Tensor]) -> dict[str, Any]:
@@ -53,19 +55,70 @@ def batch_norm_gradients(network: nn.Module, rows: list[Tensor], weights: list[T
 
 
 def module_gradients(
-    config: ModelConfig, objectives: list[AnyObjective], batch: PairBatch, bounds: list[int], dtype: torch.dtype
+    config: ModelConfig,
+    objectives: list[AnyObjective],
+    batch: PairBatch,
+    bounds: list[int],
+    dtype: torch.dtype,
+    facts: DataFacts | None = None,
 ) -> dict[str, Any]:
     """One backward of the wrapped module on this process's rows, as the trainer does it."""
     accelerator = Accelerator(cpu=True, kwargs_handlers=[DistributedDataParallelKwargs(static_graph=True)])
-    module = ContrastiveModule(build_model(config), objectives).to(dtype)
+    module = ContrastiveModule(build_model(config), objectives, facts).to(dtype)
     if config.batch_norm == "global":
         use_global_batch_norm(module, torch.device("cpu"))
     wrapped = accelerator.prepare(module)
     rank = dist.get_rank()
-    output = wrapped(slice_batch(batch, bounds[rank], bounds[rank + 1]))
+    torch.manual_seed(0)
+    output = wrapped(batch.part(bounds[rank], bounds[rank + 1]))
     accelerator.backward(output.loss * dist.get_world_size())
     grads = {name: parameter.grad for name, parameter in module.named_parameters() if parameter.requires_grad}
-    return {"loss": total(output.loss), "grads": grads, "sample_ids": output.sample_ids, "chance": output.chance}
+    return {
+        "loss": total(output.loss),
+        "grads": grads,
+        "sample_ids": output.sample_ids,
+        "chance": output.chance,
+        "num_rows": output.num_rows,
+    }
+
+
+def cached_gradients(
+    config: ModelConfig, objectives: list[AnyObjective], batch: PairBatch, bounds: list[int], micro_batch_size: int
+) -> dict[str, Any]:
+    """One step with cached gradients on this process's rows."""
+    module = ContrastiveModule(build_model(config), objectives, DataFacts(64, seed=1)).double()
+    use_global_batch_norm(module, torch.device("cpu"))
+    rank = dist.get_rank()
+    mine = batch.part(bounds[rank], bounds[rank + 1])
+    cache = GradCache(module, micro_batch_size, lambda loss: loss.backward(), nullcontext)
+    cache.step(mine, RowSizes.of(len(mine), torch.device("cpu")), Progress())
+    return {name: parameter.grad for name, parameter in module.named_parameters() if parameter.grad is not None}
+
+
+def objective_steps(
+    config: ModelConfig,
+    objectives: list[AnyObjective],
+    batches: list[PairBatch],
+    bounds: list[list[int]],
+    dtype: torch.dtype,
+    num_steps: int,
+    facts: DataFacts,
+    steps_per_epoch: int | None = None,
+) -> dict[str, Tensor]:
+    """Several SGD steps on this process's rows of each batch, in as many steps as there are batches; also on one
+    process, without torch.distributed. Returns the module's whole state."""
+    module = ContrastiveModule(build_model(config), objectives, facts).to(dtype)
+    use_global_batch_norm(module, torch.device("cpu"))
+    optimizer = torch.optim.SGD([weight for weight in module.parameters() if weight.requires_grad], lr=0.2)
+    for step, (batch, places) in enumerate(zip(batches, bounds, strict=True)):
+        progress = Progress(step, num_steps, steps_per_epoch)
+        mine = batch.part(places[rank()], places[rank() + 1])
+        module(mine, progress=progress).loss.backward()
+        sum_gradients(module.parameters())
+        optimizer.step()
+        optimizer.zero_grad()
+        module.after_optimizer_step(progress)
+    return {name: tensor.clone() for name, tensor in module.state_dict().items()}
 
 
 def main() -> None:

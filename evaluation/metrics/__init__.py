@@ -7,6 +7,10 @@ from evaluation.metrics.classification import (
     mean_per_class_recall,
     top_k_accuracy,
 )
+from evaluation.metrics.few_label import few_label_predictions, few_label_rows
+from evaluation.metrics.health import alignment, effective_rank, modality_gap, spread, uniformity
+from evaluation.metrics.knn import knn_predictions
+from evaluation.metrics.linear_probe import LinearProbe, linear_probe, validation_split
 from evaluation.metrics.retrieval import (
     QueryRanks,
     chance_recall_at_k,
@@ -20,19 +24,30 @@ from evaluation.metrics.zeroshot import ClassRanks, class_weights, fill_template
 
 __all__ = [
     "ClassRanks",
+    "LinearProbe",
     "MacroScores",
     "QueryRanks",
+    "alignment",
     "chance_recall_at_k",
     "check_partners",
     "class_weights",
     "confusion_matrix",
+    "effective_rank",
+    "few_label_predictions",
+    "few_label_rows",
     "fill_templates",
     "image_text_ranks",
+    "knn_predictions",
+    "linear_probe",
     "macro_scores",
     "mean_per_class_recall",
+    "modality_gap",
     "rank_best_relevant",
     "rank_labels",
     "recall_at_k",
     "similarity",
+    "spread",
     "top_k_accuracy",
+    "uniformity",
+    "validation_split",
 ]

@@ -10,7 +10,7 @@ import numpy as np
 
 from evaluation.report.line_chart import LineChart, Role, Series, draw_lines
 
-_WATCHED = ("image_retrieval_recall@1", "text_retrieval_recall@1", "acc1")
+_WATCHED = ("image_retrieval_recall@1", "text_retrieval_recall@1", "acc1", "acc1@5_labels")
 _COLOURS: tuple[Role, ...] = ("line-1", "line-2", "line-3", "line-4")
 
 

@@ -33,7 +33,7 @@ def preview(
     ),
     rows: Annotated[int, typer.Option("--rows", min=1, help="Rows to show.")] = 12,
 ) -> None:
-    """Draw a contact sheet: some rows as the model will see them, augmented, with their captions."""
+    """Draw a contact sheet: some rows as the model will see them, augmented, with their texts."""
     recipe = _load(recipe_or_data, overrides or [])
 
     from mmcl.data.preview import preview_sheet
@@ -42,12 +42,15 @@ def preview(
 
     tower = recipe.model.image
     size = tower.image_size if tower is not None and tower.image_size is not None else DEFAULT_IMAGE_SIZE
-    sheet = preview_sheet(recipe.data, ImagePreprocessing(size=size), num_rows=rows, seed=recipe.seed)
+    sheet = preview_sheet(recipe.data, ImagePreprocessing(size), rows, recipe.seed, recipe.objectives)
     try:
         sheet.save(output, "PNG")
     except OSError as error:
         raise UserError(f"--output: cannot write {output}: {error.strerror}") from error
-    typer.echo(f"{output}: the plain picture of each row, then each of its views twice, at {size} px")
+    shown = f"the plain picture of each row, then each of its views twice, at {size} px"
+    if not any("image" in view for objective in recipe.objectives for view in objective.views):
+        shown = "the texts of each row"
+    typer.echo(f"{output}: {shown}")
 
 
 def _load(recipe_or_data: str, overrides: list[str]) -> Recipe:

@@ -19,16 +19,28 @@ if TYPE_CHECKING:
 def evaluate(
     model: Annotated[str, typer.Argument(help='A run, a model folder, a Hugging Face id, or open_clip\'s "ARCH,TAG".')],
     task: Annotated[
-        list[str], typer.Option("--task", "-t", help="retrieval or zeroshot_classification; may be repeated.")
+        list[str],
+        typer.Option(
+            "--task",
+            "-t",
+            help="retrieval, zeroshot_classification, knn, linear_probe or few_label; may be repeated.",
+        ),
     ],
     data: Annotated[str, typer.Option("--data", "-d", help="glyphs, digits, a file, a folder, a glob, or a hub id.")],
     split: Annotated[str | None, typer.Option(help="Split of the data.")] = None,
+    train: Annotated[
+        str | None, typer.Option(help="What knn, linear_probe and few_label learn from: as --data, with labels.")
+    ] = None,
+    train_split: Annotated[str | None, typer.Option(help="Split of what is learnt from.")] = None,
     image: Annotated[str | None, typer.Option(help="Column of the pictures.")] = None,
     text: Annotated[str | None, typer.Option(help="Column of the captions.")] = None,
     group: Annotated[str | None, typer.Option(help="Column of the groups.")] = None,
     delimiter: Annotated[str | None, typer.Option(help="What separates csv columns.")] = None,
     label: Annotated[str | None, typer.Option(help="Column of the classes.")] = None,
     template: Annotated[list[str] | None, typer.Option(help="Prompt with {} for the class; may be repeated.")] = None,
+    baselines: Annotated[
+        bool, typer.Option("--baselines", help="Judge raw pixels too, where labels are learnt from.")
+    ] = False,
     limit: Annotated[int | None, typer.Option(min=1, help="Use only the first so many rows.")] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Pictures or texts encoded at a time.")] = 64,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder for result files and a report.")] = None,
@@ -44,7 +56,8 @@ def evaluate(
     folder = None if output is None else new_results_folder(output)
     source = SourceConfig(path=data, split=split, limit=limit, delimiter=delimiter)
     columns = ColumnsConfig(image=image, text=text, group=group, label=label)
-    configs = [_task_config(name, source, template) for name in task]
+    learnt_from = None if train is None else SourceConfig(path=train, split=train_split, delimiter=delimiter)
+    configs = [_task_config(name, source, template, learnt_from, baselines) for name in task]
     embedder = load(model, batch_size=batch_size)
     with _own_words():
         tasks = build_tasks(configs, columns, tell=lambda line: typer.echo(line, err=True))
@@ -55,6 +68,9 @@ def evaluate(
         typer.echo(json.dumps([json.loads(result.to_json()) for result in results], indent=2))
         return
     typer.echo(format_table(results))
+    for result in results:
+        for note in result.notes:
+            typer.echo(f"{result.dataset} {result.task}: {note}")
     if folder is not None:
         typer.echo(f"\nreport   {folder / 'report.html'}")
 
@@ -67,17 +83,33 @@ def _own_words() -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        message = re.sub(r"evaluate\.\d+\.(?:data\.|columns\.)?", "--", str(error))
+        message = re.sub(r"evaluate\.\d+\.(data|train)\.path", r"--\1", str(error))
+        message = re.sub(r"evaluate\.\d+\.train\.", "--train-", message)
+        message = re.sub(r"evaluate\.\d+\.(?:data\.|columns\.)?", "--", message)
         raise UserError(message) from error
 
 
-def _task_config(name: str, source: SourceConfig, templates: list[str] | None) -> AnyTask:
+def _task_config(
+    name: str, source: SourceConfig, templates: list[str] | None, train: SourceConfig | None, baselines: bool
+) -> AnyTask:
     from mmcl.errors import UserError, did_you_mean
-    from mmcl.recipe_tasks import RetrievalConfig, ZeroShotClassificationConfig
+    from mmcl.recipe_tasks import (
+        FewLabelConfig,
+        KNNConfig,
+        LinearProbeConfig,
+        RetrievalConfig,
+        ZeroShotClassificationConfig,
+        have_same_rows,
+    )
 
     if name == "retrieval":
         return RetrievalConfig(data=source)
     if name == "zeroshot_classification":
         return ZeroShotClassificationConfig(data=source, **({"templates": tuple(templates)} if templates else {}))
-    known = ("retrieval", "zeroshot_classification")
-    raise UserError(f'--task: unknown task "{name}" (known: {", ".join(known)}).{did_you_mean(name, known)}')
+    learning = {"knn": KNNConfig, "linear_probe": LinearProbeConfig, "few_label": FewLabelConfig}
+    if name not in learning:
+        known = ("retrieval", "zeroshot_classification", *learning)
+        raise UserError(f'--task: unknown task "{name}" (known: {", ".join(known)}).{did_you_mean(name, known)}')
+    if train is not None and have_same_rows(train, source):
+        raise UserError("--train: the rows learnt from are the rows judged on; give another --train or --train-split")
+    return learning[name](data=source, train=train, baselines=baselines)

@@ -64,7 +64,9 @@ class TerminalObserver(Observer):
 
 
 def _facts(record: dict[str, Any]) -> str:
-    loss = f"loss {record['loss']:.3f} (chance {record['chance']:.2f})"
+    loss = f"loss {record['loss']:.3f}"
+    if record["chance"] is not None:
+        loss += f" (chance {record['chance']:.2f})"
     if record["step"] == 1:
         # The first step's time is that of getting under way.
         return loss

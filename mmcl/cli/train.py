@@ -114,8 +114,7 @@ def format_plan(plan: Plan) -> str:
     """Say a plan in lines."""
     rows = "a stream" if plan.num_rows is None else f"{plan.num_rows:,} rows in {plan.num_groups:,} groups"
     epoch = "" if plan.steps_per_epoch is None else f", {plan.steps_per_epoch:,} per epoch"
-    per_process = plan.batch_size // plan.num_processes
-    shared = "" if plan.num_processes == 1 else f" = {plan.num_processes} x {per_process}"
+    chance = "" if plan.chance is None else f" (chance {plan.chance:.3f})"
     minutes = plan.num_steps * plan.seconds_per_step / 60
     pace = f"{minutes:.0f} min" if 2 <= minutes < 120 else f"{minutes / 60:.1f} h"
     pace = f"{60 * minutes:.0f} s" if minutes < 2 else pace
@@ -128,8 +127,9 @@ def format_plan(plan: Plan) -> str:
         *(f"data        {line}" for line in plan.remarks),
         f"learns from {rows}",
         f"steps       {plan.num_steps:,}{epoch}",
-        f"batch       {plan.batch_size}{shared}, up to {plan.num_negatives:,} negatives per anchor",
-        f"first loss  {plan.first_loss:.3f} (chance {plan.chance:.3f})",
+        f"optimizer   {plan.optimizer}",
+        f"batch       {plan.batch}, up to {plan.num_negatives:,} negatives per anchor",
+        f"first loss  {plan.first_loss:.3f}{chance}",
         f"device      {plan.device}, {plan.precision}, {plan.peak_memory_gib:.2f} GiB at the most",
         f"time        {plan.seconds_per_step:.2f} s for the first step, the slowest; at that pace {pace} in all",
         *(f"judged by   {task}" for task in plan.tasks),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,9 +12,16 @@ from mmcl.data.sources import Source
 from mmcl.errors import UserError, did_you_mean
 from mmcl.recipe_data import ColumnsConfig
 
-ROLES = ("image", "text", "group", "label")
+ROLES = ("image", "text", "positive", "negatives", "group", "label")
 
-_WHAT = {"image": "the pictures", "text": "the captions", "group": "the groups", "label": "the labels"}
+_WHAT = {
+    "image": "the pictures",
+    "text": "the captions",
+    "positive": "the positives",
+    "negatives": "the hard negatives",
+    "group": "the groups",
+    "label": "the labels",
+}
 
 
 @dataclass(frozen=True)
@@ -23,67 +30,127 @@ class Roles:
 
     Attributes:
         image: pictures.
-        text: captions.
+        text: captions, or anchors.
         group: rows of equal value are positives of each other.
         label: classes.
         label_names: what each label of an integer class column is called.
+        positive: texts that belong to those of ``text``.
+        negatives: hard negatives of ``text``, a column each.
+        is_ungrouped: every row is a group of its own, whatever its text.
     """
 
-    image: str
+    image: str | None = None
     text: str | None = None
     group: str | None = None
     label: str | None = None
     label_names: tuple[str, ...] | None = None
+    positive: str | None = None
+    negatives: tuple[str, ...] = ()
+    is_ungrouped: bool = False
+
+    def column_of(self, part: str) -> str | None:
+        """Return the column of a part of a row (`mmcl.data.needs`): ``image``, ``text.0``, ``text.1`` ..."""
+        if part == "image":
+            return self.image
+        texts = (self.text, self.positive, *self.negatives)
+        number = int(part.partition(".")[2])
+        return texts[number] if number < len(texts) else None
 
     def described(self) -> str:
         """Return ``image <- image_path   text <- title``, the roles that are played."""
         played = ((role, getattr(self, role)) for role in ROLES)
-        return "   ".join(f"{role} <- {column}" for role, column in played if column is not None)
+        named = ((role, ", ".join(columns) if role == "negatives" else columns) for role, columns in played if columns)
+        return "   ".join(f"{role} <- {columns}" for role, columns in named)
 
 
-def resolve_roles(source: Source, config: ColumnsConfig, required: Sequence[str], key: str = "data.columns") -> Roles:
-    """Find the column of each role: the one named, else one of the role's own name.
+def resolve_roles(
+    source: Source,
+    config: ColumnsConfig,
+    required: Mapping[str, str] | None = None,
+    key: str = "data.columns",
+    num_negatives: int = 0,
+) -> Roles:
+    """Find the column of each role: the one named, else one of the role's own name, else none.
+
+    Positives and negatives play a part only where they are required.
 
     Args:
         source: an opened source.
-        config: what the recipe names.
-        required: the roles that must be played, besides image.
-        key: where the recipe says so; errors begin with it.
+        config: what the recipe names; ``false`` for a role that no column plays.
+        required: the roles that must be played, and who needs each, such as ``objectives.1: simcse needs text.0``;
+            an empty text where nobody in particular does.
+        key: where the recipe says so.
+        num_negatives: how many columns of hard negatives are required; of more, the first so many are taken.
 
     Raises:
         UserError: a column that is named or required is not there, or holds what its role cannot be.
     """
-    found: dict[str, str | None] = {}
+    required = required or {}
+    found: dict[str, tuple[str, ...]] = {}
     for role in ROLES:
         named = getattr(config, role)
-        column = named or (role if role in source.columns else None)
-        if column is None and (role == "image" or role in required):
-            raise UserError(_no_column(source, role, f"{key}.{role}"))
-        if column is not None and column not in source.columns:
-            listed = ", ".join(source.columns)
-            hint = did_you_mean(column, source.columns)
-            raise UserError(f'{key}.{role}: no column "{column}" in {source.name} ({listed}).{hint}')
-        found[role] = column
+        columns = _columns_of(source, role, named, f"{key}.{role}")
+        is_asked_for = role in required or (role == "negatives" and num_negatives > 0)
+        if is_asked_for and len(columns) < (num_negatives if role == "negatives" else 1):
+            raise UserError(_too_few(source, role, named, columns, f"{key}.{role}", required.get(role, "")))
+        if role == "negatives":
+            columns = columns[:num_negatives]
+        found[role] = columns if is_asked_for or role != "positive" else ()
     features: dict[str, Any] = dict(source.dataset.features or {})
-    for role, column in found.items():
-        if column in features:
-            _check_type(features[column], role, column, f'{key}.{role}: "{column}" in {source.name}')
-    label = features.get(found["label"] or "")
-    names = tuple(label.names) if isinstance(label, datasets.ClassLabel) else None
-    assert found["image"] is not None
-    return Roles(found["image"], found["text"], found["group"], found["label"], names)
-
-
-def _no_column(source: Source, role: str, key: str) -> str:
-    columns = ", ".join(source.columns)
-    return (
-        f'{key}: no column "{role}" in {source.name} ({columns}). '
-        f"Say which column holds {_WHAT[role]}, as {key}: NAME.{did_you_mean(role, source.columns)}"
+    for role, columns in found.items():
+        for column in columns:
+            if column in features:
+                _check_type(features[column], role, f'{key}.{role}: "{column}" in {source.name}')
+    single = {role: columns[0] if columns else None for role, columns in found.items()}
+    label = features.get(single["label"] or "")
+    return Roles(
+        image=single["image"],
+        text=single["text"],
+        group=single["group"],
+        label=single["label"],
+        label_names=tuple(label.names) if isinstance(label, datasets.ClassLabel) else None,
+        positive=single["positive"],
+        negatives=found["negatives"],
+        is_ungrouped=config.group is False,
     )
 
 
-def _check_type(feature: Any, role: str, column: str, where: str) -> None:
-    if role == "text" and not (_is_string(feature) or _is_string(_item(feature))):
+def _columns_of(source: Source, role: str, named: Any, key: str) -> tuple[str, ...]:
+    """Return the columns that play a role, all of them checked to be there."""
+    if named is False:
+        return ()
+    if named is None:
+        return (role,) if role in source.columns else ()
+    columns = (named,) if isinstance(named, str) else tuple(named)
+    for column in columns:
+        if column not in source.columns:
+            listed = ", ".join(source.columns)
+            raise UserError(
+                f'{key}: no column "{column}" in {source.name} ({listed}).{did_you_mean(column, source.columns)}'
+            )
+    return columns
+
+
+def _too_few(source: Source, role: str, named: Any, found: Sequence[str], key: str, reason: str) -> str:
+    who = reason or f"{key}: it is needed"
+    if named is False:
+        return f"{who}, and {key} is false; say which column holds {_WHAT[role]}, or leave {key} out"
+    if found:
+        return f"{who}, and {key} names {', '.join(found)} only; name a column for each"
+    listed = ", ".join(source.columns)
+    hint = did_you_mean(role, source.columns)
+    if not reason:
+        return f'{key}: no column "{role}" in {source.name} ({listed}). ' + (
+            f"Say which column holds {_WHAT[role]}, as {key}: NAME.{hint}"
+        )
+    return (
+        f'{reason}, and {source.name} has no column "{role}" ({listed}); '
+        f"say which column holds {_WHAT[role]}, as {key}: NAME.{hint}"
+    )
+
+
+def _check_type(feature: Any, role: str, where: str) -> None:
+    if role in ("text", "positive", "negatives") and not (_is_string(feature) or _is_string(_item(feature))):
         raise UserError(f"{where} holds {_type_name(feature)}, not text (a string or a list of strings)")
     if role == "image" and isinstance(feature, datasets.Value) and not _holds_pictures(feature):
         raise UserError(f"{where} holds {_type_name(feature)}, not pictures (bytes, paths or images)")

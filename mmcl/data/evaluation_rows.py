@@ -11,19 +11,22 @@ from typing import overload
 import numpy as np
 from PIL import Image
 
-from mmcl.data.captions import scan_rows
+from mmcl.data.captions import captions_of
 from mmcl.data.columns import Roles, resolve_roles
 from mmcl.data.hashing import Int64Array
 from mmcl.data.images import DEFAULT_MAX_PIXELS, UnreadableImage, decode_image
+from mmcl.data.labels import is_missing, label_name
 from mmcl.data.loader import TrainData, check_paths_exist
+from mmcl.data.needs import RowNeeds
 from mmcl.data.quarantine import Quarantine, QuarantineRecord
 from mmcl.data.rows import RowReader
+from mmcl.data.scan import scan_rows
 from mmcl.data.sources import Source, open_source
 from mmcl.errors import UserError
 from mmcl.recipe import Recipe
 from mmcl.recipe_data import ColumnsConfig, SourceConfig
 
-_NO_LABEL = -1  # how Hugging Face data sets mark an unlabelled row of a class column
+_MODALITIES = {"image": "pictures", "text": "texts", "label": "labels"}
 
 
 class LazyPictures(Sequence[Image.Image]):
@@ -69,8 +72,8 @@ class EvaluationRows:
     Attributes:
         name: of the data, for results.
         split: of the data, for results.
-        images: one picture per row, decoded when asked for.
-        texts: the captions of each row; empty lists without a text column.
+        images: one picture per row, decoded when asked for; none at all without an image column.
+        texts: the captions of each row; empty lists without a text column, and of rows that no objective asks for one.
         groups: one id per row; rows of one group are drawings of one thing, or share their captions.
         labels: one class name per row; None without a label column.
         ids: the rows' positions in their source.
@@ -89,6 +92,23 @@ class EvaluationRows:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def check_has(self, *roles: str, task: str) -> None:
+        """Make sure that every row has what a task judges by.
+
+        Args:
+            roles: of ``image``, ``text`` and ``label``.
+            task: its name, which the error begins with.
+
+        Raises:
+            UserError: a role is not played, or not every row has a text.
+        """
+        found = {"image": len(self.images) == len(self), "text": all(self.texts), "label": self.labels is not None}
+        for role in roles:
+            if not found[role]:
+                what = _MODALITIES[role]
+                lacks = f"no {role} column" if role != "text" or not any(self.texts) else "rows without a text"
+                raise UserError(f"{task} needs {what}: {self.name} has {lacks}; name one as columns.{role} of its data")
+
 
 def open_evaluation_rows(
     source: SourceConfig,
@@ -103,7 +123,8 @@ def open_evaluation_rows(
 
     Args:
         source: where from. A stream is refused: judging needs all rows at once.
-        columns: which column plays which role; text, group and label may be missing unless ``required``.
+        columns: which column plays which role. Pictures or texts have to be there, the rest may be missing unless
+            ``required``; a row has to have all that there are columns for.
         max_pixels: pictures with more are refused from their header.
         max_unreadable: share of rows that cannot be used, 0 to 1, above which it is an error.
         required: roles that must be there, such as ``("label",)``.
@@ -115,9 +136,13 @@ def open_evaluation_rows(
     if source.streaming:
         raise UserError(f"{key}.streaming: rows to judge on are needed all at once; set it to false")
     opened = open_source(source, key)
-    roles = resolve_roles(opened, columns, required, f"{key.rpartition('.')[0] or key}.columns")
-    check_paths_exist(RowReader(opened, roles), len(opened.dataset))
-    scan = scan_rows(opened, roles, f"{key}: columns.text")
+    place = f"{key.rpartition('.')[0] or key}.columns"
+    roles = resolve_roles(opened, columns, dict.fromkeys(required, ""), place)
+    if roles.image is None and roles.text is None:
+        resolve_roles(opened, columns, {"image": ""}, place)  # which says what to write
+    if roles.image is not None:
+        check_paths_exist(RowReader(opened, roles), len(opened.dataset))
+    scan = scan_rows(opened, roles, _needs(roles), f"{key}: columns")
     quarantine = Quarantine(max_unreadable)
     quarantine.hold(scan.unusable, num_seen=len(scan.group_ids))
     positions = np.flatnonzero(scan.is_usable)
@@ -153,9 +178,28 @@ def validation_rows(recipe: Recipe, data: TrainData) -> EvaluationRows | None:
             f"data.validation: {config.validation:.2%} of the {data.num_groups:,} groups of {data.source.name} "
             "holds out no row; give a larger share, a source, or 0"
         )
-    return _read_rows(
-        data.source, data.roles, data.held_out, data.group_ids, "validation", config.max_pixels, data.quarantine
-    )
+    roles = data.roles if "image" in data.builder.reader.columns else replace(data.roles, image=None)
+    positions = _complete(data, replace(roles, text=data.builder.reader.columns.get("text.0")))
+    if not len(positions):
+        raise UserError(
+            f"data.validation: none of the {len(data.held_out):,} rows held out of {data.source.name} has all that is "
+            "judged by; give a larger share, a source, or 0"
+        )
+    return _read_rows(data.source, roles, positions, data.group_ids, "validation", config.max_pixels, data.quarantine)
+
+
+def _needs(roles: Roles) -> RowNeeds:
+    """Return that a row must have a picture and a text, where there are columns for them."""
+    parts = [part for part, column in (("image", roles.image), ("text.0", roles.text)) if column is not None]
+    return RowNeeds((frozenset(parts),), num_images=int("image" in parts), num_texts=int("text.0" in parts))
+
+
+def _complete(data: TrainData, roles: Roles) -> Int64Array:
+    """Return the positions of the held-out rows that have all that ``roles`` name."""
+    if not data.is_partial and data.is_complete[data.held_out].all():
+        return data.held_out
+    held_out = replace(data.source, dataset=data.source.dataset.select(data.held_out))
+    return data.held_out[scan_rows(held_out, roles, _needs(roles), "data.columns").is_usable]
 
 
 def _read_rows(
@@ -168,27 +212,37 @@ def _read_rows(
     quarantine: Quarantine,
 ) -> EvaluationRows:
     reader = RowReader(source, roles)
-    left_out = _unusable(reader, positions, max_pixels) + _unlabelled(source, roles, positions)
+    left_out = _unlabelled(source, roles, positions)
+    if roles.image is not None:
+        left_out = _unusable(reader, positions, max_pixels) + left_out
     quarantine.hold(left_out, num_seen=len(positions))
     bad = {record.sample_id for record in left_out}
     positions = np.array([position for position in positions.tolist() if position not in bad], dtype=np.int64)
     labels = None
     if roles.label is not None:
-        labels = [_label_name(value, roles) for value in _column(source, roles.label, positions)]
-    texts: list[list[str]] = [[] for _ in positions]
-    if roles.text is not None:
-        cells = _column(source, roles.text, positions)
-        texts = [list(reader.captions({roles.text: cell})) for cell in cells]
+        labels = [label_name(value, roles) for value in _column(source, roles.label, positions)]
     return EvaluationRows(
         name=source.name,
         split=split,
-        images=LazyPictures(reader, positions, max_pixels),
-        texts=texts,
+        images=LazyPictures(reader, positions if roles.image is not None else positions[:0], max_pixels),
+        texts=_texts(source, roles, positions),
         groups=group_ids[positions].tolist(),
         labels=labels,
         ids=positions.tolist(),
         left_out=tuple(left_out),
     )
+
+
+def _texts(source: Source, roles: Roles, positions: Int64Array) -> list[list[str]]:
+    if roles.text is None:
+        return [[] for _ in positions]
+    texts = []
+    for cell in _column(source, roles.text, positions):
+        try:
+            texts.append(list(captions_of(cell)))
+        except ValueError:
+            texts.append([])
+    return texts
 
 
 def _column(source: Source, column: str, positions: Int64Array) -> list[object]:
@@ -214,17 +268,7 @@ def _unlabelled(source: Source, roles: Roles, positions: Int64Array) -> list[Qua
     if roles.label is None:
         return []
     values = zip(positions.tolist(), _column(source, roles.label, positions), strict=True)
-    missing = [position for position, value in values if _is_missing(value, roles)]
+    missing = [position for position, value in values if is_missing(value, roles)]
     if len(missing) == len(positions):
         raise UserError(f'{source.key}: the label column "{roles.label}" of {source.name} holds no label')
     return [QuarantineRecord(position, None, "the label is missing", source=source.name) for position in missing]
-
-
-def _is_missing(value: object, roles: Roles) -> bool:
-    if value is None or value != value:
-        return True
-    return value == _NO_LABEL if roles.label_names is not None else not str(value).strip()
-
-
-def _label_name(value: object, roles: Roles) -> str:
-    return roles.label_names[int(str(value))] if roles.label_names is not None else str(value)

@@ -21,6 +21,7 @@ _FORMAT_OF_SUFFIX = {
     ".json": "jsonl",
     ".parquet": "parquet",
     ".tar": "webdataset",
+    ".txt": "text",
 }
 _SAVED_MARKERS = ("state.json", "dataset_dict.json")
 _METADATA_NAMES = frozenset({"metadata.csv", "metadata.jsonl", "metadata.parquet"})
@@ -124,14 +125,16 @@ def _locate_folder(folder: Path, file_format: str, split: str | None, key: str) 
 
 
 def _contents(folder: Path) -> str | None:
-    """Tell a folder by its files: pictures win over data files beside them, for example their metadata.csv."""
+    """Tell a folder by its files: pictures win over data files beside them, for example their metadata.csv, and data
+    files over texts, which may be no more than a licence."""
     pictures = Image.registered_extensions()
     found = None
     for number, file in enumerate(folder.rglob("*")):
         suffix = file.suffix.lower()
         if suffix in pictures or file.name in _METADATA_NAMES:
             return "imagefolder"
-        found = found or _FORMAT_OF_SUFFIX.get(suffix)
+        if found in (None, "text"):
+            found = _FORMAT_OF_SUFFIX.get(suffix, found)
         if found and number >= _NUM_LOOKED_AT:
             break
     return found

@@ -10,19 +10,23 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
 from mmcl.batch import PairBatch
-from mmcl.data.captions import RowScan, scan_rows
 from mmcl.data.columns import Roles, resolve_roles
 from mmcl.data.hashing import Int64Array
+from mmcl.data.labels import index_labels
+from mmcl.data.needs import RowNeeds
+from mmcl.data.plans import BatchPlan, IndexedPlan
 from mmcl.data.quarantine import Quarantine
+from mmcl.data.remarks import RowFacts, remarks_on
 from mmcl.data.rows import BatchBuilder, BatchRequest, BuiltBatch, RowReader
-from mmcl.data.sampler import EpochPlan
+from mmcl.data.sampler import EpochPlan, StratifiedPlan
+from mmcl.data.scan import BoolArray, has_picture, scan_rows
 from mmcl.data.sources import Source, open_source
 from mmcl.data.split import is_held_out
 from mmcl.data.streams import StreamPlan
@@ -38,39 +42,6 @@ _NUM_PATHS_CHECKED = 100
 _SPARE_TOKENS = 8
 """A token holds a byte of the caption or more, but for the special ones and a leading space. So a caption that has this
 many bytes less than the tokenizer's limit has tokens is not cut, and need not be tokenised to know."""
-
-
-class BatchPlan(Protocol):
-    """Says which rows each step needs."""
-
-    def requests(self, start_step: int, rank: int, world_size: int) -> Iterator[BatchRequest]:
-        """Yield the requests of one process from ``start_step`` on, without end."""
-        ...
-
-
-@dataclass(frozen=True)
-class IndexedPlan:
-    """The batches of an indexed source.
-
-    Attributes:
-        positions: ``(N,)`` int64 positions in the source of the rows to learn from.
-        epochs: which of them make up which batch.
-    """
-
-    positions: Int64Array
-    epochs: EpochPlan
-
-    def requests(self, start_step: int, rank: int, world_size: int) -> Iterator[BatchRequest]:
-        """Yield what each step from ``start_step`` on needs of ``rank``, without end; no earlier row is read."""
-        share = self.epochs.batch_size // world_size
-        epoch, first = divmod(start_step, self.epochs.steps_per_epoch)
-        while True:
-            batches = self.epochs.epoch(epoch)
-            for number in range(first, len(batches)):
-                rows = batches[number, rank * share : (rank + 1) * share]
-                step = epoch * len(batches) + number
-                yield BatchRequest(step, epoch, self.positions[rows], self.epochs.group_ids[rows])
-            epoch, first = epoch + 1, 0
 
 
 @dataclass(frozen=True)
@@ -91,6 +62,11 @@ class TrainData:
         roles: its columns.
         held_out: ``(M,)`` int64 positions in the source of the validation rows.
         group_ids: ``(N,)`` int64 group of every row of the source; empty for a stream.
+        is_complete: ``(N,)`` bool: the rows of the source that have all that any objective needs; empty for a stream.
+        is_partial: rows may lack a picture or a text, and every batch says which have it.
+        class_names: of the labels, by class index; empty without labels.
+        num_source_rows: the range of sample ids; None for a stream.
+        paired_per_batch: of every batch, the rows that are complete; None by chance.
     """
 
     plan: BatchPlan
@@ -106,13 +82,17 @@ class TrainData:
     roles: Roles
     held_out: Int64Array
     group_ids: Int64Array
+    is_complete: BoolArray
+    is_partial: bool = False
+    class_names: tuple[str, ...] = ()
+    num_source_rows: int | None = None
+    paired_per_batch: int | None = None
 
     def fingerprint(self) -> str:
-        """Return a hash of which rows are learnt from and how they are grouped; of a stream, of its name alone."""
+        """Return a hash of which rows are learnt from, how they are grouped and labelled, and how batches are drawn; of
+        a stream, of its name alone."""
         digest = hashlib.sha256(self.source.name.encode())
-        if isinstance(self.plan, IndexedPlan):
-            digest.update(self.plan.positions.tobytes())
-            digest.update(self.plan.epochs.group_ids.tobytes())
+        digest.update(self.plan.fingerprint())
         return digest.hexdigest()
 
     def batches(self, start_step: int = 0, rank: int = 0, world_size: int = 1) -> Iterator[PairBatch]:
@@ -128,6 +108,8 @@ class TrainData:
         """
         if self.batch_size % world_size:
             raise UserError(f"batch_size: {self.batch_size} cannot be shared evenly by {world_size} processes")
+        if (paired := self.paired_per_batch) is not None and paired % world_size:
+            raise UserError(f"data.paired_per_batch: {paired} cannot be shared evenly by {world_size} processes")
         self.quarantine.open(is_first_process=rank == 0, is_resumed=start_step > 0)
         for built in self._loader(self.plan.requests(start_step, rank, world_size)):
             self.quarantine.add(built.records, built.num_seen)
@@ -152,40 +134,61 @@ class TrainData:
         )
 
 
-def build_train_data(recipe: Recipe, preprocessing: ImagePreprocessing, tokenizer: TextTokenizer) -> TrainData:
+def build_train_data(
+    recipe: Recipe, preprocessing: ImagePreprocessing | None, tokenizer: TextTokenizer | None
+) -> TrainData:
     """Open the training rows of a recipe, check them, split off the validation rows, and plan the batches.
 
     Args:
-        recipe: the run.
-        preprocessing: of the model's image tower.
-        tokenizer: of its text tower.
+        recipe: the run. Its objectives say what a row must have; one that serves none of them is left out.
+        preprocessing: of the model's image tower; None where no objective needs pictures.
+        tokenizer: of its text tower; None where no objective needs texts.
 
     Raises:
         UserError: for whatever is wrong with the source, its columns, its captions or its size.
     """
     data = recipe.data
+    needs = RowNeeds.of(recipe.objectives, len(data.expanded_views))
+    _check_towers(needs, preprocessing, tokenizer)
     source = open_source(data.train, "data.train")
-    roles = resolve_roles(source, data.columns, required=("text",))
-    views = [ImageView(config, preprocessing) for config in data.image_views]
-    builder = BatchBuilder(RowReader(source, roles), views, tokenizer, recipe.seed, data.max_pixels)
+    roles = resolve_roles(source, data.columns, needs.reasons, num_negatives=needs.num_negatives)
+    reader = RowReader(source, roles, needs.parts)
+    views = [] if preprocessing is None else [ImageView(view, preprocessing) for view in data.expanded_views]
+    builder = BatchBuilder(
+        reader,
+        views[: needs.num_images],
+        tokenizer,
+        recipe.seed,
+        data.max_pixels,
+        num_texts=needs.num_texts,
+    )
     make = _stream_data if source.is_stream else _indexed_data
-    return make(recipe, source, roles, builder)
+    return make(recipe, needs, source, roles, builder)
 
 
-def _indexed_data(recipe: Recipe, source: Source, roles: Roles, builder: BatchBuilder) -> TrainData:
-    data = recipe.data
-    check_paths_exist(builder.reader, len(source.dataset))
-    longest = builder.tokenizer.max_length - _SPARE_TOKENS
-    scan = scan_rows(source, roles, "data.columns.text", num_bytes=longest)
+def _check_towers(needs: RowNeeds, preprocessing: ImagePreprocessing | None, tokenizer: TextTokenizer | None) -> None:
+    if needs.num_images and preprocessing is None:
+        raise UserError(f"{needs.reasons['image']}, and the model has no image tower")
+    if needs.num_texts and tokenizer is None:
+        raise UserError(f"{needs.reasons['text']}, and the model has no text tower")
+
+
+def _indexed_data(recipe: Recipe, needs: RowNeeds, source: Source, roles: Roles, builder: BatchBuilder) -> TrainData:
+    data, tokenizer = recipe.data, builder.tokenizer
+    if needs.num_images and roles.image is not None:
+        check_paths_exist(builder.reader, len(source.dataset))
+    longest = None if tokenizer is None else tokenizer.max_length - _SPARE_TOKENS
+    scan = scan_rows(source, roles, needs, "data.columns", num_bytes=longest)
     quarantine = Quarantine(data.max_unreadable, rows_per_epoch=len(scan.group_ids))
     quarantine.hold(scan.unusable, num_seen=len(scan.group_ids))
-    is_usable = scan.is_usable
-    held_out = np.flatnonzero(is_usable & is_held_out(scan.group_ids, _held_out_share(data)))
-    is_usable[held_out] = False
-    positions = np.flatnonzero(is_usable)
-    epochs = EpochPlan.build(scan.group_ids[positions], recipe.batch_size, recipe.seed, data.unique_groups)
+    is_held = is_held_out(scan.group_ids, _held_out_share(data))
+    positions = np.flatnonzero(scan.is_usable & ~is_held)
+    labels, class_names = index_labels(source, roles)
+    is_complete = scan.is_complete
+    builder.is_partial = not bool(is_complete[positions].all())
+    epochs = _plan_epochs(recipe, scan.group_ids[positions], is_complete[positions])
     trained = TrainData(
-        plan=IndexedPlan(positions, epochs),
+        plan=IndexedPlan(positions, epochs, None if labels is None else labels[positions]),
         builder=builder,
         batch_size=recipe.batch_size,
         num_workers=data.num_workers,
@@ -196,21 +199,55 @@ def _indexed_data(recipe: Recipe, source: Source, roles: Roles, builder: BatchBu
         steps_per_epoch=epochs.steps_per_epoch,
         source=source,
         roles=roles,
-        held_out=held_out,
+        held_out=np.flatnonzero(scan.is_usable & is_held),
         group_ids=scan.group_ids,
+        is_complete=is_complete,
+        is_partial=builder.is_partial,
+        class_names=class_names,
+        num_source_rows=len(source.dataset),
+        paired_per_batch=data.paired_per_batch,
     )
-    return replace(trained, remarks=tuple(_remarks(trained, scan, epochs)))
+    facts = RowFacts(
+        source.name,
+        roles,
+        scan,
+        positions,
+        trained.held_out,
+        epochs.num_drawn,
+        class_names,
+        None if labels is None else labels[positions],
+    )
+    return replace(trained, remarks=tuple(remarks_on(facts, tokenizer)))
 
 
-def _stream_data(recipe: Recipe, source: Source, roles: Roles, builder: BatchBuilder) -> TrainData:
+def _plan_epochs(recipe: Recipe, group_ids: Int64Array, is_complete: BoolArray) -> EpochPlan | StratifiedPlan:
+    data, batch_size, seed = recipe.data, recipe.batch_size, recipe.seed
+    if data.paired_per_batch is None:
+        return EpochPlan.build(group_ids, batch_size, seed, data.unique_groups)
+    if is_complete.all():
+        raise UserError("data.paired_per_batch: every training row has all that any objective needs; leave it out")
+    return StratifiedPlan.build(group_ids, is_complete, batch_size, data.paired_per_batch, seed)
+
+
+def _stream_data(recipe: Recipe, needs: RowNeeds, source: Source, roles: Roles, builder: BatchBuilder) -> TrainData:
     data = recipe.data
     if _held_out_share(data):
         raise UserError(
             "data.validation: rows cannot be held out of a stream; give data.validation a source of its own, or 0"
         )
+    if data.paired_per_batch is not None:
+        raise UserError("data.paired_per_batch: a stream comes as it comes; leave it out, or set streaming to false")
+    if "label" in needs.reasons and roles.label_names is None:
+        raise UserError(
+            f"{needs.reasons['label']}, and the classes of a stream are known from a class column only, which "
+            f'"{roles.label}" of {source.name} is not; set data.train.streaming to false'
+        )
+    builder.is_partial = needs.differ
     nothing = np.empty(0, dtype=np.int64)
     return TrainData(
-        plan=StreamPlan(source, roles, recipe.batch_size, recipe.seed, data.shuffle_buffer, data.unique_groups),
+        plan=StreamPlan(
+            source, builder.reader, needs, recipe.batch_size, recipe.seed, data.shuffle_buffer, data.unique_groups
+        ),
         builder=builder,
         batch_size=recipe.batch_size,
         num_workers=data.num_workers,
@@ -223,6 +260,9 @@ def _stream_data(recipe: Recipe, source: Source, roles: Roles, builder: BatchBui
         roles=roles,
         held_out=nothing,
         group_ids=nothing,
+        is_complete=nothing.astype(bool),
+        is_partial=builder.is_partial,
+        class_names=roles.label_names or (),
     )
 
 
@@ -236,10 +276,14 @@ def check_paths_exist(reader: RowReader, num_rows: int) -> None:
     paths = []
     for row in reader.read(positions):
         value, path = reader.picture(row), reader.path(row)
+        if not has_picture(value):
+            continue
         has_bytes = isinstance(value, dict) and value.get("bytes") is not None
         if path is None or has_bytes or Path(path).exists():
             return
         paths.append(path)
+    if not paths:
+        return
     key = reader.source.key
     raise UserError(
         f"{key}: none of the {len(paths)} pictures looked for is there, the first {paths[0]}; "
@@ -249,26 +293,6 @@ def check_paths_exist(reader: RowReader, num_rows: int) -> None:
 
 def _held_out_share(data: DataConfig) -> float:
     return data.validation if isinstance(data.validation, (int, float)) else 0.0
-
-
-def _remarks(data: TrainData, scan: RowScan, epochs: EpochPlan) -> Iterator[str]:
-    num_rows, num_groups = len(epochs.group_ids), data.num_groups or 0
-    yield f"{len(scan.group_ids):,} rows of {data.source.name}   {data.roles.described()}"
-    if scan.unusable:
-        yield f"{len(scan.unusable):,} rows without a usable caption are left out"
-    if len(data.held_out):
-        groups = len(np.unique(scan.group_ids[data.held_out]))
-        yield f"held out: {len(data.held_out):,} rows of {groups:,} groups"
-    if num_groups < num_rows:
-        yield f"{num_rows:,} rows to learn from are {num_groups:,} groups; rows of one group are never negatives"
-    if (unused := num_rows - epochs.num_drawn) > 0:
-        yield f"each epoch leaves out {unused:,} rows, others each time, so that all batches are full"
-    if scan.long_captions:
-        tokenizer = data.builder.tokenizer
-        cut = tokenizer.count_too_long(scan.long_captions) / len(scan.long_captions) * scan.num_long_captions
-        if cut:
-            share = cut / scan.num_captions
-            yield f"{share:.1%} of the captions are longer than {tokenizer.max_length} tokens and are cut"
 
 
 def _worker_context() -> Any:

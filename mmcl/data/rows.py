@@ -6,16 +6,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
-from mmcl.batch import PairBatch
+from mmcl.batch import PairBatch, TokenBatch
 from mmcl.data.captions import captions_of
 from mmcl.data.columns import Roles
 from mmcl.data.hashing import Int64Array, mix
 from mmcl.data.images import UnreadableImage, decode_image
+from mmcl.data.pictures import PictureCache
 from mmcl.data.quarantine import QuarantineRecord
+from mmcl.data.scan import has_picture, missing_reason, reason_of
 from mmcl.data.sources import Source
 from mmcl.data.views import ImageView
 from mmcl.text.tokenizer import TextTokenizer
@@ -30,24 +33,31 @@ class RowReader:
     Args:
         source: where from.
         roles: its columns.
+        parts: of a row that are read, as `mmcl.data.needs` calls them; by default picture and caption.
     """
 
-    def __init__(self, source: Source, roles: Roles) -> None:
-        columns = [roles.image] if roles.text is None else [roles.image, roles.text]
+    def __init__(self, source: Source, roles: Roles, parts: Sequence[str] = ("image", "text.0")) -> None:
         self.roles = roles
+        self.columns = {part: column for part in parts if (column := roles.column_of(part)) is not None}
+        texts = list(dict.fromkeys(column for part, column in self.columns.items() if part != "image"))
+        every = list(dict.fromkeys([*self.columns.values()]))
         # Indexed rows are read by position; a stream's come with the request.
-        self.dataset = None if source.is_stream else source.dataset.select_columns(columns)
+        is_read = not source.is_stream
+        self.dataset = source.dataset.select_columns(every) if is_read and every else None
+        self._texts = source.dataset.select_columns(texts) if is_read and texts else None
         self.source = replace(source, dataset=None)
 
-    def read(self, positions: Int64Array) -> list[dict[str, Any]]:
+    def read(self, positions: Int64Array, with_pictures: bool = True) -> list[dict[str, Any]]:
         """Return the rows of an indexed source at the positions, in order."""
-        assert self.dataset is not None
-        cells = self.dataset[positions.tolist()]
+        dataset = self.dataset if with_pictures else self._texts
+        if dataset is None or not len(positions):
+            return [{} for _ in positions]
+        cells = dataset[positions.tolist()]
         return [dict(zip(cells, row, strict=True)) for row in zip(*cells.values(), strict=True)]
 
     def picture(self, row: Mapping[str, Any]) -> Any:
         """Return the row's picture as `decode_image` takes it, relative paths resolved."""
-        value = row[self.roles.image]
+        value = row.get(self.columns.get("image", ""))
         if isinstance(value, str):
             return self.source.resolve(value)
         if isinstance(value, Mapping) and value.get("bytes") is None and value.get("path") is not None:
@@ -60,13 +70,27 @@ class RowReader:
         path = value.get("path") if isinstance(value, Mapping) else value
         return path if isinstance(path, str) else None
 
-    def captions(self, row: Mapping[str, Any]) -> tuple[str, ...]:
-        """Return the row's usable captions; empty without a text column.
+    def captions(self, row: Mapping[str, Any], part: str = "text.0") -> tuple[str, ...]:
+        """Return the row's usable captions, or those of another text; empty without a column for it.
 
         Raises:
             ValueError: there is none.
         """
-        return () if self.roles.text is None else captions_of(row[self.roles.text])
+        return captions_of(row[self.columns[part]]) if part in self.columns else ()
+
+    def parts_of(self, row: Mapping[str, Any]) -> tuple[set[str], dict[str, str]]:
+        """Return which parts a row has, and why it has not the others."""
+        has, wrong = set(), {}
+        for part, column in self.columns.items():
+            try:
+                if part != "image":
+                    captions_of(row[column])
+                elif not has_picture(row[column]):
+                    raise ValueError(missing_reason(part))
+                has.add(part)
+            except ValueError as reason:
+                wrong[part] = reason_of(reason, part)
+        return has, wrong
 
 
 @dataclass(frozen=True)
@@ -78,6 +102,7 @@ class BatchRequest:
         epoch: counted from 0.
         positions: ``(B,)`` int64 positions in the source.
         group_ids: ``(B,)`` int64.
+        labels: ``(B,)`` int64 class indices, -1 where a row has no label; None without labels.
         rows: the rows themselves where they are of a stream.
         left_out: rows of a stream that were passed over on the way to these.
     """
@@ -86,6 +111,7 @@ class BatchRequest:
     epoch: int
     positions: Int64Array
     group_ids: Int64Array
+    labels: Int64Array | None = None
     rows: Sequence[Mapping[str, Any]] | None = None
     left_out: tuple[QuarantineRecord, ...] = ()
 
@@ -111,6 +137,23 @@ class BuiltBatch:
         return self if self.batch is None else replace(self, batch=self.batch.pin_memory())
 
 
+@dataclass
+class _Columns:
+    """What is made of the rows of a batch, view by view.
+
+    Attributes:
+        images: for each image view, its pixels.
+        image_rows: the rows they are of.
+        texts: for each text view, its texts.
+        text_rows: the rows they are of.
+    """
+
+    images: list[list[Tensor]]
+    image_rows: list[int]
+    texts: list[list[str]]
+    text_rows: list[list[int]]
+
+
 class BatchBuilder(torch.utils.data.Dataset[BuiltBatch]):
     """Decodes, augments and tokenises. A data set whose items are whole batches, so that a worker makes one at a time.
 
@@ -118,56 +161,121 @@ class BatchBuilder(torch.utils.data.Dataset[BuiltBatch]):
 
     Args:
         reader: of the rows.
-        views: of every picture.
-        tokenizer: of captions.
+        views: of every picture; none where no objective needs pictures.
+        tokenizer: of captions; None where no objective needs texts.
         seed: of augmentation and of the choice among several captions.
         max_pixels: pictures with more are refused.
+        num_texts: text views of every row.
+        is_partial: rows may lack a picture or a text; then every batch says which have it. Else all rows have all.
     """
 
     def __init__(
         self,
         reader: RowReader,
         views: Sequence[ImageView],
-        tokenizer: TextTokenizer,
+        tokenizer: TextTokenizer | None,
         seed: int,
         max_pixels: int,
+        num_texts: int = 1,
+        is_partial: bool = False,
     ) -> None:
         self.reader, self.views, self.tokenizer = reader, views, tokenizer
         self.seed, self.max_pixels = seed, max_pixels
+        self.num_texts, self.is_partial = num_texts, is_partial
+        self.pictures = PictureCache()
 
     def __getitem__(self, request: BatchRequest) -> BuiltBatch:
-        rows = self.reader.read(request.positions) if request.rows is None else request.rows
         kept: list[int] = []
-        pictures: list[list[Tensor]] = []
-        texts: list[str] = []
         records = list(request.left_out)
+        texts = range(self.num_texts)
+        columns = _Columns([[] for _ in self.views], [], [[] for _ in texts], [[] for _ in texts])
         with torch.random.fork_rng(devices=[]):  # once for the batch: it costs more than a small picture
-            for index, (position, row) in enumerate(zip(request.positions.tolist(), rows, strict=True)):
+            for index, (position, row) in enumerate(zip(request.positions.tolist(), self._rows(request), strict=True)):
                 try:
-                    image = decode_image(self.reader.picture(row), self.max_pixels, keep_grey=True)
-                    pictures.append(self._views_of(image, request.epoch, position))
-                    texts.append(self._caption_of(row, request.epoch, position))
+                    self._add(columns, len(kept), row, request, position)
                     kept.append(index)
                 except UnreadableImage as reason:
-                    path = self.reader.path(row)
-                    records.append(
-                        QuarantineRecord(position, request.epoch, str(reason), path, self.reader.source.name)
-                    )
-        batch = None
-        if kept:
-            batch = PairBatch(
-                images=tuple(torch.stack(view) for view in zip(*pictures, strict=True)),
-                texts=(self.tokenizer(texts),),
-                group_ids=torch.from_numpy(request.group_ids[kept]),
-                sample_ids=torch.from_numpy(request.positions[kept]),
-            )
+                    path, name = self.reader.path(row), self.reader.source.name
+                    records.append(QuarantineRecord(position, request.epoch, str(reason), path, name))
+        batch = self._batch(request, columns, kept) if kept else None
         return BuiltBatch(request.step, batch, tuple(records), len(request.positions) + len(request.left_out))
 
-    def _views_of(self, image: Image.Image, epoch: int, position: int) -> list[Tensor]:
-        return [
-            view(image, mix(self.seed, epoch, position, _VIEW, number) >> 1) for number, view in enumerate(self.views)
-        ]
+    def _rows(self, request: BatchRequest) -> Sequence[Mapping[str, Any]]:
+        """Return the rows' cells; of rows whose decoded picture is kept, the texts alone."""
+        if request.rows is not None:
+            return request.rows
+        if not self.views:
+            return self.reader.read(request.positions)
+        is_kept = np.array([self.pictures.get(position) is not None for position in request.positions.tolist()])
+        rows: list[Mapping[str, Any]] = [{}] * len(is_kept)
+        for chosen, with_pictures in ((~is_kept, True), (is_kept, False)):
+            places = np.flatnonzero(chosen)
+            read = self.reader.read(request.positions[places], with_pictures)
+            for place, row in zip(places.tolist(), read, strict=True):
+                rows[place] = row
+        return rows
 
-    def _caption_of(self, row: Mapping[str, Any], epoch: int, position: int) -> str:
-        captions = self.reader.captions(row)
-        return captions[mix(self.seed, epoch, position, _CAPTION) % len(captions)]
+    def _add(
+        self, columns: _Columns, number: int, row: Mapping[str, Any], request: BatchRequest, position: int
+    ) -> None:
+        """Add what is made of a row, which is row ``number`` of the batch.
+
+        Raises:
+            UnreadableImage: its picture cannot be read; nothing is added.
+        """
+        picture = self._picture_of(row, position, is_indexed=request.rows is None) if self.views else None
+        texts = [self._text_of(row, part, request.epoch, position) for part in range(self.num_texts)]
+        if picture is not None:
+            columns.image_rows.append(number)
+            for view, (draw, pixels) in enumerate(zip(self.views, columns.images, strict=True)):
+                pixels.append(draw(picture, mix(self.seed, request.epoch, position, _VIEW, view) >> 1))
+        for text, drawn, rows in zip(texts, columns.texts, columns.text_rows, strict=True):
+            if text is not None:
+                drawn.append(text)
+                rows.append(number)
+
+    def _picture_of(self, row: Mapping[str, Any], position: int, is_indexed: bool) -> Image.Image | None:
+        kept = self.pictures.get(position) if is_indexed else None
+        if kept is not None:
+            return kept
+        value = self.reader.picture(row)
+        if self.is_partial and not has_picture(value):
+            return None
+        picture = decode_image(value, self.max_pixels, keep_grey=True)
+        if is_indexed:
+            self.pictures.add(position, picture)
+        return picture
+
+    def _text_of(self, row: Mapping[str, Any], number: int, epoch: int, position: int) -> str | None:
+        try:
+            captions = self.reader.captions(row, f"text.{number}")
+        except ValueError:
+            if self.is_partial:
+                return None
+            raise
+        # Numbers of further texts are told apart by one more key, so that they move no draw of the caption.
+        keys = (_CAPTION, number) if number else (_CAPTION,)
+        return captions[mix(self.seed, epoch, position, *keys) % len(captions)]
+
+    def _batch(self, request: BatchRequest, columns: _Columns, kept: list[int]) -> PairBatch:
+        images = (
+            torch.stack(pixels) if pixels else torch.zeros(0, 3, view.size, view.size, dtype=torch.uint8)
+            for view, pixels in zip(self.views, columns.images, strict=True)
+        )
+        return PairBatch(
+            images=tuple(images),
+            texts=tuple(map(self._tokens, columns.texts)),
+            group_ids=torch.from_numpy(request.group_ids[kept]),
+            sample_ids=torch.from_numpy(request.positions[kept]),
+            labels=None if request.labels is None else torch.from_numpy(request.labels[kept]),
+            image_rows=torch.tensor(columns.image_rows, dtype=torch.int64) if self.is_partial and self.views else None,
+            text_rows=tuple(torch.tensor(rows, dtype=torch.int64) for rows in columns.text_rows)
+            if self.is_partial and self.num_texts
+            else None,
+        )
+
+    def _tokens(self, texts: list[str]) -> TokenBatch:
+        assert self.tokenizer is not None
+        if texts:
+            return self.tokenizer(texts)
+        return TokenBatch(torch.zeros(0, 1, dtype=torch.int64), torch.zeros(0, 1, dtype=torch.int64))

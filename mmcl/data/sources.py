@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import datasets
+import numpy as np
+import pyarrow.compute as pc  # type: ignore[import-untyped]
 
 from mmcl.data.csv_header import default_delimiter, read_columns
 from mmcl.data.files import Location, locate, missing_path
@@ -112,7 +114,7 @@ def _open_embedded(asked: _Request) -> AnyDataset:
     else:
         from mmcl.data.digits import load_digits
 
-        rows = load_digits()
+        rows = load_digits(asked.config.split)
     return rows.to_iterable_dataset() if asked.config.streaming else rows
 
 
@@ -145,6 +147,21 @@ def _open_files(asked: _Request) -> AnyDataset:
         split=asked.config.split or "train",
         streaming=asked.config.streaming,
     )
+
+
+def _open_text(asked: _Request) -> AnyDataset:
+    _refuse_split(asked)
+    features = datasets.Features({"text": datasets.Value("string")})
+    rows = _load("text", asked, encoding="utf-8-sig", features=features)
+    if asked.config.streaming:
+        return rows.map(_without_blanks, batched=True, features=features)
+    texts = rows.data.column("text")
+    kept = pc.not_equal(pc.utf8_trim_whitespace(texts), "").to_numpy()
+    return rows if kept.all() else rows.select(np.flatnonzero(kept))
+
+
+def _without_blanks(rows: dict[str, list[str]]) -> dict[str, list[str]]:
+    return {"text": [text for text in rows["text"] if text.strip()]}
 
 
 def _open_imagefolder(asked: _Request) -> AnyDataset:
@@ -180,6 +197,7 @@ _OPENERS: dict[str, Callable[[_Request], AnyDataset]] = {
     "csv": _open_csv,
     "jsonl": _open_files,
     "parquet": _open_files,
+    "text": _open_text,
     "webdataset": _open_files,
     "imagefolder": _open_imagefolder,
     "saved": _open_saved,

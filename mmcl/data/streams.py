@@ -12,8 +12,10 @@ import numpy as np
 from mmcl.data.captions import captions_of, group_id
 from mmcl.data.columns import Roles
 from mmcl.data.hashing import mix
+from mmcl.data.labels import UNKNOWN, class_index
+from mmcl.data.needs import RowNeeds
 from mmcl.data.quarantine import QuarantineRecord
-from mmcl.data.rows import BatchRequest
+from mmcl.data.rows import BatchRequest, RowReader
 from mmcl.data.sampler import shuffled
 from mmcl.data.sources import Source, reading
 from mmcl.errors import UserError
@@ -25,6 +27,7 @@ _REPLACE, _REST = 21, 22
 class _StreamRow:
     position: int
     group: int
+    label: int
     cells: Mapping[str, Any]
 
 
@@ -49,7 +52,8 @@ class StreamPlan:
 
     Attributes:
         source: a stream.
-        roles: its columns.
+        reader: of its rows.
+        needs: what makes a row usable.
         batch_size: rows per batch, over all processes.
         seed: of the order.
         shuffle_buffer: rows held; each row that comes takes the place of a random one of them, which is given out.
@@ -57,7 +61,8 @@ class StreamPlan:
     """
 
     source: Source
-    roles: Roles
+    reader: RowReader
+    needs: RowNeeds
     batch_size: int
     seed: int
     shuffle_buffer: int
@@ -71,13 +76,14 @@ class StreamPlan:
         """
         share = self.batch_size // world_size
         mine = slice(rank * share, (rank + 1) * share)
+        has_labels = self.reader.roles.label_names is not None
         step, epoch, passed = 0, 0, _Passed()
         while True:
             first = step
             for rows in self._batches(epoch, passed):
                 left_out = passed.take()
                 if step >= start_step:
-                    yield _request(step, epoch, rows[mine], left_out if rank == 0 else ())
+                    yield _request(step, epoch, rows[mine], left_out if rank == 0 else (), has_labels)
                 step += 1
             if step == first:
                 raise UserError(
@@ -111,17 +117,30 @@ class StreamPlan:
             yield row
         yield from (buffer[place] for place in shuffled(len(buffer), self.seed, epoch, _REST).tolist())
 
+    def fingerprint(self) -> bytes:
+        """Return nothing: what a stream holds is not known before it is read."""
+        return b""
+
     def _usable(self, epoch: int, passed: _Passed) -> Iterator[_StreamRow]:
-        assert self.roles.text is not None
+        roles, wanted = self.reader.roles, frozenset().union(*self.needs.wanted)
         with reading(self.source.key, self.source.name, "a stream"):
             for position, cells in enumerate(self.source.dataset):
-                try:
-                    captions = captions_of(cells[self.roles.text])
-                except ValueError as reason:
-                    passed.records.append(QuarantineRecord(position, epoch, str(reason), source=self.source.name))
+                has, wrong = self.reader.parts_of(cells)
+                if not self.needs.is_usable(has):
+                    reason = "; ".join(reason for part, reason in wrong.items() if part in wanted)
+                    passed.records.append(QuarantineRecord(position, epoch, reason, source=self.source.name))
                     continue
-                group = None if self.roles.group is None else cells[self.roles.group]
-                yield _StreamRow(position, group_id(group, captions), cells)
+                label = UNKNOWN if roles.label_names is None else class_index(cells[roles.label], roles)
+                yield _StreamRow(position, _group_of(cells, roles, position), label, cells)
+
+
+def _group_of(cells: Mapping[str, Any], roles: Roles, position: int) -> int:
+    try:
+        captions = () if roles.text is None else captions_of(cells[roles.text])
+    except ValueError:
+        captions = ()
+    group = None if roles.group is None else cells[roles.group]
+    return group_id(group, captions, position, roles.is_ungrouped)
 
 
 def _with_unique_groups(rows: Iterator[_StreamRow], batch_size: int, most: int) -> Iterator[list[_StreamRow]]:
@@ -151,12 +170,15 @@ def _with_unique_groups(rows: Iterator[_StreamRow], batch_size: int, most: int) 
         yield list(batch.values())
 
 
-def _request(step: int, epoch: int, rows: list[_StreamRow], left_out: tuple[QuarantineRecord, ...]) -> BatchRequest:
+def _request(
+    step: int, epoch: int, rows: list[_StreamRow], left_out: tuple[QuarantineRecord, ...], has_labels: bool
+) -> BatchRequest:
     return BatchRequest(
         step,
         epoch,
         np.array([row.position for row in rows], dtype=np.int64),
         np.array([row.group for row in rows], dtype=np.int64),
+        labels=np.array([row.label for row in rows], dtype=np.int64) if has_labels else None,
         rows=[row.cells for row in rows],
         left_out=left_out,
     )

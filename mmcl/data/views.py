@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 from torchvision.transforms import InterpolationMode, v2
@@ -15,30 +16,40 @@ from mmcl.recipe_data import AffineConfig, ImageViewConfig
 from mmcl.towers.preprocessing import ImagePreprocessing
 
 _BLUR_SIGMA = (0.1, 2.0)
+_SOLARIZE_THRESHOLD = 128
 
 
 class ImageView:
     """Draws one random view. Without any option it is the plain resize of evaluation.
 
-    The crop is resized to the model's size at once. Without a crop, an affine distortion works on the picture as it is,
-    or on its plain resize to twice the model's size where it is larger than that, and is resized afterwards. What
+    The crop is resized to the view's size at once. Without a crop, an affine distortion works on the picture as it is,
+    or on its plain resize to twice the view's size where it is larger than that, and is resized afterwards. What
     changes colours works on the resized pixels.
+
+    A grey picture is kept in one channel to the last: a third of the work, and the pixels of its colour copy. Of
+    torchvision's two implementations the faster is taken, called without the transforms' own ``forward``, whose
+    unpacking of nested inputs would take as long as the work: Pillow's for affine distortion and colours, that of
+    tensors for resizing and blur.
 
     Args:
         config: what to do.
-        preprocessing: of the model: size, interpolation, and how to get to a square.
+        preprocessing: of the model: size, where the view has none of its own, interpolation, and how to get to a
+            square.
     """
 
     def __init__(self, config: ImageViewConfig, preprocessing: ImagePreprocessing) -> None:
-        self.preprocessing = preprocessing
+        preprocessing = preprocessing.with_fields(config.size, None, None)
+        self.config, self.preprocessing = config, preprocessing
         self.interpolation = InterpolationMode(preprocessing.interpolation)
-        size = preprocessing.size
+        size = self.size = preprocessing.size
         side = preprocessing.resize_to or size
         self._shrink = replace(preprocessing, size=2 * size, resize_to=2 * side)
         self._fit = replace(preprocessing, resize_to=None)
-        self._crop = _crop(config.random_resized_crop, size)
+        area, jitter = config.random_resized_crop, config.color_jitter
+        self._crop = None if area is None else v2.RandomResizedCrop(size, scale=area)
         self._affine = _affine(config.affine)
-        self._pixels = _pixel_transforms(config, size)
+        self._jitter = None if jitter is None else v2.ColorJitter(*jitter)
+        self._blur = v2.GaussianBlur(max(3, size // 10 // 2 * 2 + 1), _BLUR_SIGMA)  # a tenth of the side, as SimCLR
 
     def __call__(self, image: Image.Image, seed: int) -> Tensor:
         """Return ``(3, size, size)`` uint8 of an ``RGB`` or ``L`` picture, a function of picture and seed alone.
@@ -47,32 +58,65 @@ class ImageView:
         """
         torch.default_generator.manual_seed(seed)
         pixels = self._resized(image)
-        for transform in self._pixels:
-            pixels = transform(pixels)
-        return pixels
+        if self._happens(self.config.horizontal_flip):
+            pixels = pixels.flip(-1)
+        pixels = self._recoloured(pixels)
+        if self._happens(self.config.gaussian_blur):
+            sigma = self._blur.make_params([pixels])["sigma"]
+            pixels = F.gaussian_blur_image(pixels, self._blur.kernel_size, sigma)
+        if self._happens(self.config.solarize):
+            pixels = F.solarize_image(pixels, _SOLARIZE_THRESHOLD)
+        return pixels.expand(3, -1, -1)
+
+    @staticmethod
+    def _happens(probability: float) -> bool:
+        return probability > 0 and torch.rand(1).item() < probability
 
     def _resized(self, image: Image.Image) -> Tensor:
-        size = self.preprocessing.size
+        """Return ``(1 or 3, size, size)`` uint8."""
         if self._crop is not None:
             box = self._crop.make_params([image])
             top, left, height, width = (box[name] for name in ("top", "left", "height", "width"))
-            crop = np.array(image.convert("RGB"))[top : top + height, left : left + width]
-            pixels = torch.from_numpy(crop).permute(2, 0, 1).contiguous()
-            pixels = F.resize(pixels, [size, size], self.interpolation, antialias=True)
-            return pixels if self._affine is None else self._affine(pixels)
-        if self._affine is None:
-            return self.preprocessing.resize(image.convert("RGB"))
+            crop = np.asarray(image)[top : top + height, left : left + width]
+            pixels = F.resize_image(_to_tensor(crop), [self.size, self.size], self.interpolation, antialias=True)
+            return pixels if self._affine is None else _to_tensor(np.asarray(self._distorted(_to_image(pixels))))
         plain = self.preprocessing
-        if min(image.size) > 2 * size:
-            image, plain = F.to_pil_image(self._shrink.resize(image.convert("RGB"))), self._fit
-        # On a Pillow picture, and on one channel where it is grey: half the time of a tensor's affine. Called without
-        # the transform's own `forward`, whose unpacking of nested inputs would take as long as the work.
-        image = self._affine.transform(image, self._affine.make_params([image]))
-        return plain.resize(image.convert("RGB"))
+        if self._affine is not None:
+            if min(image.size) > 2 * self.size:
+                image, plain = _to_image(self._plain(self._shrink, image)), self._fit
+            image = self._distorted(image)
+        return self._plain(plain, image)
+
+    def _distorted(self, image: Image.Image) -> Image.Image:
+        assert self._affine is not None
+        distorted: Image.Image = self._affine.transform(image, self._affine.make_params([image]))
+        return distorted
+
+    @staticmethod
+    def _plain(preprocessing: ImagePreprocessing, image: Image.Image) -> Tensor:
+        pixels = preprocessing.resize(image.convert("RGB"))
+        return pixels[:1] if image.mode == "L" else pixels
+
+    def _recoloured(self, pixels: Tensor) -> Tensor:
+        jitter = None if self._jitter is None else self._jitter.make_params([pixels])
+        is_made_grey = self._happens(self.config.grayscale) and len(pixels) == 3
+        if jitter is None and not is_made_grey:
+            return pixels
+        image = _to_image(pixels)
+        if self._jitter is not None:
+            image = self._jitter.transform(image, jitter)
+        return _to_tensor(np.asarray(image.convert("L") if is_made_grey else image))
 
 
-def _crop(area: tuple[float, float] | None, size: int) -> v2.RandomResizedCrop | None:
-    return None if area is None else v2.RandomResizedCrop(size, scale=area)
+def _to_tensor(pixels: NDArray[np.uint8]) -> Tensor:
+    """Return ``(H, W)`` or ``(H, W, 3)`` as ``(1 or 3, H, W)``, copied."""
+    # Copied while it is numpy's, which does it in half the time of torch.
+    return torch.from_numpy(pixels[None].copy() if pixels.ndim == 2 else pixels.transpose(2, 0, 1).copy())
+
+
+def _to_image(pixels: Tensor) -> Image.Image:
+    array = pixels.numpy()
+    return Image.fromarray(array[0] if len(array) == 1 else np.ascontiguousarray(array.transpose(1, 2, 0)))
 
 
 def _affine(config: AffineConfig | None) -> v2.RandomAffine | None:
@@ -86,17 +130,3 @@ def _affine(config: AffineConfig | None) -> v2.RandomAffine | None:
         interpolation=InterpolationMode.BILINEAR,
         fill=config.fill,
     )
-
-
-def _pixel_transforms(config: ImageViewConfig, size: int) -> list[v2.Transform]:
-    transforms: list[v2.Transform] = []
-    if config.horizontal_flip:
-        transforms.append(v2.RandomHorizontalFlip(config.horizontal_flip))
-    if config.color_jitter is not None:
-        transforms.append(v2.ColorJitter(*config.color_jitter))
-    if config.grayscale:
-        transforms.append(v2.RandomGrayscale(config.grayscale))
-    if config.gaussian_blur:
-        kernel = max(3, size // 10 // 2 * 2 + 1)  # a tenth of the side, odd, as SimCLR
-        transforms.append(v2.RandomApply([v2.GaussianBlur(kernel, _BLUR_SIGMA)], config.gaussian_blur))
-    return transforms

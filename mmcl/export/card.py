@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from mmcl.export.forms import Form
+from mmcl.export.snippets import FORM_NOTES, TITLES, snippet_of
 from mmcl.export.verify import MIN_COSINE, FormCheck
 from mmcl.model import TwoTower
 
@@ -68,7 +69,7 @@ def write_card(path: Path, model: TwoTower, form: Form, checks: Sequence[FormChe
         checks: the ways to open it, with their outcomes.
         facts: what else to say.
     """
-    metadata = yaml.safe_dump(_metadata(form, facts), sort_keys=False, allow_unicode=True)
+    metadata = yaml.safe_dump(_metadata(model, form, facts), sort_keys=False, allow_unicode=True)
     sections = [
         f"---\n{metadata}---",
         f"# {facts.name}",
@@ -81,14 +82,17 @@ def write_card(path: Path, model: TwoTower, form: Form, checks: Sequence[FormChe
     path.write_text("\n\n".join(section for section in sections if section) + "\n", encoding="utf-8")
 
 
-def _metadata(form: Form, facts: ModelCardFacts) -> dict[str, Any]:
+def _metadata(model: TwoTower, form: Form, facts: ModelCardFacts) -> dict[str, Any]:
+    sentences = ("sentence-transformers", "sentence-similarity")
     library, pipeline = {
         "joint": ("transformers", "zero-shot-image-classification"),
         "dual_encoder": ("transformers", "zero-shot-image-classification"),
-        "router": ("sentence-transformers", "sentence-similarity"),
+        "router": sentences,
         "open_clip": ("open_clip", "zero-shot-image-classification"),
+        "single": ("transformers", "image-feature-extraction") if model.has_image_tower else sentences,
+        "static": sentences,
     }[form]
-    tags = ["mmcl", "contrastive-learning", "image-text", "feature-extraction"]
+    tags = ["mmcl", "contrastive-learning", "-".join(model.towers.modalities), "feature-extraction"]
     metadata: dict[str, Any] = {"library_name": library, "pipeline_tag": pipeline}
     metadata["tags"] = tags if form == "open_clip" else [*tags, "sentence-transformers"]
     if facts.license:
@@ -111,35 +115,43 @@ def _model_index_entry(score: Score) -> dict[str, Any]:
 
 def _summary(model: TwoTower) -> str:
     pixels, tokenizer = model.preprocessing, model.tokenizer
-    num_parameters = sum(parameter.numel() for parameter in model.parameters())
-    scale = model.logit_scale().item()
-    bias = "" if model.logit_bias is None else f", logit bias {model.logit_bias.item():.4g}"
-    return (
-        "Embeds pictures and texts into one space, where a picture lies near the texts that describe it.\n\n"
-        "| | |\n|---|---|\n"
-        f"| made from | {model.origin} |\n"
-        f"| parameters | {num_parameters:,} |\n"
-        f"| embedding | {model.embedding_dim} dimensions, compare by cosine |\n"
-        f"| picture | {pixels.size} x {pixels.size}, {pixels.resize_mode}, {pixels.interpolation} |\n"
-        f"| text | up to {tokenizer.max_length} tokens, the rest is cut |\n"
-        f"| temperature | {1 / scale:.4g} (logit scale {scale:.4g}{bias}) |"
-    )
+    has_both = pixels is not None and tokenizer is not None
+    num_parameters = sum(parameter.numel() for parameter in (model if has_both else model.towers).parameters())
+    rows = [
+        ("made from", model.origin),
+        ("parameters", f"{num_parameters:,}"),
+        ("embedding", f"{model.embedding_dim} dimensions, compare by cosine"),
+    ]
+    if pixels is not None:
+        rows.append(("picture", f"{pixels.size} x {pixels.size}, {pixels.resize_mode}, {pixels.interpolation}"))
+    if tokenizer is not None:
+        rows.append(("text", f"up to {tokenizer.max_length} tokens, the rest is cut"))
+    if has_both:
+        # One tower's methods have temperatures of their own.
+        scale = model.logit_scale().item()
+        bias = "" if model.logit_bias is None else f", logit bias {model.logit_bias.item():.4g}"
+        rows.append(("temperature", f"{1 / scale:.4g} (logit scale {scale:.4g}{bias})"))
+    table = "\n".join(f"| {name} | {value} |" for name, value in rows)
+    return f"{_purpose(model)}\n\n| | |\n|---|---|\n{table}"
+
+
+def _purpose(model: TwoTower) -> str:
+    if not model.has_text_tower:
+        return "Embeds pictures, so that pictures of like things lie near each other."
+    if not model.has_image_tower:
+        return "Embeds texts, so that texts of like meaning lie near each other."
+    return "Embeds pictures and texts into one space, where a picture lies near the texts that describe it."
 
 
 def _opening(model: TwoTower, form: Form, checks: Sequence[FormCheck]) -> str:
-    rows = [f"| {_TITLES[check.name]} | {_outcome(check)} |" for check in checks]
+    rows = [f"| {TITLES[check.name]} | {_outcome(check)} |" for check in checks]
     held = {check.name for check in checks if check.holds or check.was_skipped}
-    padding = '"max_length"' if model.tokenizer.pads_to_max_length else "True"
-    snippets = [
-        f"```python\n{_SNIPPETS[check.name].replace('PADDING', padding).strip()}\n```"
-        for check in checks
-        if check.name in held
-    ]
+    snippets = [f"```python\n{snippet_of(check.name, model)}\n```" for check in checks if check.name in held]
     table = "| opened by | same embeddings as in training |\n|---|---|\n" + "\n".join(rows)
-    note = (
-        f"Compared on pictures of odd sizes and texts of odd lengths; smallest cosine, at least {MIN_COSINE} to hold."
-    )
-    return "\n\n".join(["## Use", table, note, *snippets, _FORM_NOTES[form]])
+    things = {"image": "pictures of odd sizes", "text": "texts of odd lengths"}
+    compared = " and ".join(things[modality] for modality in model.towers.modalities)
+    note = f"Compared on {compared}; smallest cosine, at least {MIN_COSINE} to hold."
+    return "\n\n".join(["## Use", table, note, *snippets, FORM_NOTES[form]])
 
 
 def _outcome(check: FormCheck) -> str:
@@ -170,74 +182,7 @@ def _training(facts: ModelCardFacts) -> str:
 
 
 def _limitations(model: TwoTower, facts: ModelCardFacts) -> str:
-    own = [
-        "Its notion of likeness is that of its training pairs; judge it on your own data before you rely on it.",
-        f"Texts are cut after {model.tokenizer.max_length} tokens.",
-    ]
+    own = ["Its notion of likeness is that of its training data; judge it on your own data before you rely on it."]
+    if model.tokenizer is not None:
+        own.append(f"Texts are cut after {model.tokenizer.max_length} tokens.")
     return "## Limitations\n\n" + "\n".join(f"- {sentence}" for sentence in [*own, *facts.limitations])
-
-
-_TITLES = {
-    "mmcl": "mmcl",
-    "transformers": "transformers",
-    "towers": "transformers, each tower alone",
-    "sentence_transformers": "sentence-transformers (6 or later)",
-    "open_clip": "open_clip",
-}
-
-_SNIPPETS = {
-    "mmcl": """
-import mmcl
-
-model = mmcl.load("path/of/this/folder")
-images, texts = model.encode_images(["cat.jpg"]), model.encode_texts(["a photo of a cat"])
-""",
-    "transformers": """
-import torch
-from PIL import Image
-from transformers import AutoModel, AutoProcessor
-
-model = AutoModel.from_pretrained("path/of/this/folder").eval()
-processor = AutoProcessor.from_pretrained("path/of/this/folder")
-pixels = processor(images=[Image.open("cat.jpg")], return_tensors="pt")
-tokens = processor(text=["a photo of a cat"], padding=PADDING, truncation=True, return_tensors="pt")
-with torch.inference_mode():
-    images = model.get_image_features(**pixels).pooler_output
-    texts = model.get_text_features(**tokens).pooler_output
-similarity = torch.nn.functional.cosine_similarity(images, texts)
-""",
-    "towers": """
-from transformers import AutoImageProcessor, AutoModel, AutoTokenizer
-
-image_tower = AutoModel.from_pretrained("path/of/this/folder/image").eval()
-image_processor = AutoImageProcessor.from_pretrained("path/of/this/folder/image")
-text_tower = AutoModel.from_pretrained("path/of/this/folder/text").eval()
-tokenizer = AutoTokenizer.from_pretrained("path/of/this/folder/text")
-# then pool as mmcl.json says, and multiply by linear.weight of image_projection/ or text_projection/
-""",
-    "sentence_transformers": """
-from PIL import Image
-from sentence_transformers import SentenceTransformer
-
-model = SentenceTransformer("path/of/this/folder")
-images = model.encode([Image.open("cat.jpg")])
-texts = model.encode(["a photo of a cat"])
-""",
-    "open_clip": """
-import open_clip
-
-model, preprocess = open_clip.create_model_from_pretrained("local-dir:path/of/this/folder")
-tokenizer = open_clip.get_tokenizer("local-dir:path/of/this/folder")
-""",
-}
-
-_FORM_NOTES: dict[Form, str] = {
-    "joint": "All files share one set of weights, the temperature among them.",
-    "dual_encoder": "A `VisionTextDualEncoderModel`. All files share one set of weights, the temperature among them.",
-    "router": (
-        "A folder per tower, and a `Router` of sentence-transformers' own modules around them. transformers has no"
-        " joint form for towers that are pooled like this, so the folder itself does not open by `AutoModel`. The"
-        " temperature is in `mmcl.json`."
-    ),
-    "open_clip": "open_clip's own form; the temperature is among the weights.",
-}

@@ -13,7 +13,7 @@ from mmcl.export.card import ModelCardFacts, write_card
 from mmcl.export.forms import Form, form_of, write_form
 from mmcl.export.verify import FormCheck, verify_export
 from mmcl.model import TwoTower
-from mmcl.towers.saved import is_saved
+from mmcl.towers.description import is_saved
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class ExportReport:
 
     Attributes:
         folder: where it is.
-        form: what it looks like: ``joint``, ``dual_encoder``, ``router`` or ``open_clip``.
+        form: what it looks like: ``joint``, ``dual_encoder``, ``router``, ``open_clip``, ``single`` or ``static``.
         checks: the ways to open it, with their outcomes.
     """
 

@@ -17,19 +17,24 @@ from mmcl.export import sentence_transformers_files as st
 from mmcl.export.pretrained import on_cpu, save_pretrained, write_json
 from mmcl.model import TwoTower
 from mmcl.text.tokenizer import HuggingFaceTokenizer
-from mmcl.towers import saved
+from mmcl.towers.description import HEAD_FOLDER, IMAGE_FOLDER, TEXT_FOLDER, Description
 from mmcl.towers.joint import JointTowers
 from mmcl.towers.open_clip import CONFIG_FILE, OpenClipTowers
 from mmcl.towers.pair import PairTowers
-from mmcl.towers.saved import Description
+from mmcl.towers.single import SingleTower
+from mmcl.towers.static import StaticTower
 
-Form = Literal["joint", "dual_encoder", "router", "open_clip"]
+Form = Literal["joint", "dual_encoder", "router", "open_clip", "single", "static"]
 NORMALIZE_FOLDER = "normalize"
 
 
 def form_of(model: TwoTower) -> Form:
-    """Return the form that most libraries open: a joint model, a dual encoder, a Router, or open_clip's."""
+    """Return the form that most libraries open: a lone tower, a joint model, a dual encoder, a Router, open_clip's."""
     towers = model.towers
+    if isinstance(towers, SingleTower):
+        return "single"
+    if isinstance(towers, StaticTower):
+        return "static"
     if isinstance(towers, JointTowers):
         return "joint"
     if isinstance(towers, OpenClipTowers):
@@ -57,14 +62,21 @@ def write_form(model: TwoTower, folder: Path, form: Form) -> Description:
     if isinstance(towers, OpenClipTowers):
         _write_open_clip(model, towers, folder)
         return Description("open_clip", model.origin, model.preprocessing)
+    if isinstance(towers, SingleTower):
+        return _described(model, "single", single=_write_single(model, towers, folder))
+    if isinstance(towers, StaticTower):
+        return _described(model, "static", single=_write_static(model, towers, folder))
     assert isinstance(towers, PairTowers)
     if form == "dual_encoder":
         _write_dual_encoder(model, towers, folder)
         return Description("transformers", model.origin, model.preprocessing)
     _write_router(model, towers, folder)
-    return Description(
-        "router", model.origin, model.preprocessing, log_scale(model), logit_bias(model), _pair(model, towers)
-    )
+    return _described(model, "router", pair=_pair(model, towers))
+
+
+def _described(model: TwoTower, form: Literal["router", "single", "static"], **parts: dict[str, Any]) -> Description:
+    """Describe a form whose weights have no place for the temperature."""
+    return Description(form, model.origin, model.preprocessing, log_scale(model), logit_bias(model), **parts)
 
 
 def log_scale(model: TwoTower) -> float:
@@ -117,6 +129,7 @@ def _write_dual_encoder(model: TwoTower, towers: PairTowers, folder: Path) -> No
 def _write_whole(model: TwoTower, model_type: str, folder: Path) -> None:
     """Write what goes with a model of both modalities: its processor, and sentence-transformers' files."""
     assert isinstance(model.tokenizer, HuggingFaceTokenizer)
+    assert model.preprocessing is not None
     image_processor = model.preprocessing.to_processor()
     model.tokenizer.save(folder)
     image_processor.save_pretrained(folder)
@@ -130,54 +143,96 @@ def _write_whole(model: TwoTower, model_type: str, folder: Path) -> None:
         "text": ("get_text_features", "pooler_output"),
     }
     st.write_transformer(folder, outputs, is_pooled=True, tokenizer=model.tokenizer)
-    st.write_normalize(folder / NORMALIZE_FOLDER)
-    st.write_modules(folder, [("", st.TRANSFORMER), (NORMALIZE_FOLDER, st.NORMALIZE)])
+    _write_normalized(folder, [("", st.TRANSFORMER)])
 
 
 def _write_router(model: TwoTower, towers: PairTowers, folder: Path) -> None:
-    image_folder, text_folder = folder / saved.IMAGE_FOLDER, folder / saved.TEXT_FOLDER
+    assert model.preprocessing is not None
+    assert model.tokenizer is not None
     routes = {}
     for part, backbone, pooling, width, projection in (
-        (saved.IMAGE_FOLDER, towers.image_model, towers.image_pooling, towers.image_dim, towers.image_projection),
-        (saved.TEXT_FOLDER, towers.text_model, towers.text_pooling, towers.text_dim, towers.text_projection),
+        (IMAGE_FOLDER, towers.image_model, towers.image_pooling, towers.image_dim, towers.image_projection),
+        (TEXT_FOLDER, towers.text_model, towers.text_pooling, towers.text_dim, towers.text_projection),
     ):
-        modules = _write_tower(folder, part, backbone, pooling, width)
+        modules = _write_tower(folder, part, part, backbone, pooling, width)
         st.write_dense(folder / f"{part}_projection", projection.weight)
         routes[part] = [*modules, (f"{part}_projection", st.DENSE), (NORMALIZE_FOLDER, st.NORMALIZE)]
-    model.preprocessing.to_processor().save_pretrained(image_folder)
-    model.tokenizer.save(text_folder)
+    model.preprocessing.to_processor().save_pretrained(folder / IMAGE_FOLDER)
+    model.tokenizer.save(folder / TEXT_FOLDER)
     st.write_normalize(folder / NORMALIZE_FOLDER)
     st.write_router(folder, routes)
     st.write_modules(folder, [("", st.ROUTER)])
 
 
-def _write_tower(folder: Path, part: str, backbone: Any, pooling: str, width: int) -> list[tuple[str, str]]:
-    """Write one tower and its pooling; return their modules."""
+def _write_tower(
+    folder: Path, part: str, modality: str, backbone: Any, pooling: str, width: int
+) -> list[tuple[str, str]]:
+    """Write one tower, in the sub-folder ``part`` or at the root (empty), and its pooling; return their modules."""
     drops_pooler = hasattr(backbone, "pooler") and backbone.pooler is None
     save_pretrained(backbone.config, backbone.state_dict(), folder / part, has_pooler=not drops_pooler)
     st.write_transformer(
         folder / part,
-        {part: ("forward", "pooler_output" if pooling.endswith("pooler") else "last_hidden_state")},
+        {modality: ("forward", "pooler_output" if pooling.endswith("pooler") else "last_hidden_state")},
         is_pooled=pooling == "pooler",
         # Else sentence-transformers would make a pooler of random weights, and say so.
         model_kwargs={"add_pooling_layer": False} if drops_pooler else None,
     )
     if pooling == "pooler":
         return [(part, st.TRANSFORMER)]
-    st.write_pooling(folder / f"{part}_pooling", width, pooling)
-    return [(part, st.TRANSFORMER), (f"{part}_pooling", st.POOLING)]
+    place = f"{part}_pooling" if part else "pooling"
+    st.write_pooling(folder / place, width, pooling)
+    return [(part, st.TRANSFORMER), (place, st.POOLING)]
+
+
+def _write_single(model: TwoTower, towers: SingleTower, folder: Path) -> dict[str, Any]:
+    """Write one tower at the root, its kept head beside it; return what the description says of it."""
+    modules = _write_tower(folder, "", towers.modality, towers.backbone, towers.pooling, towers.embedding_dim)
+    if model.preprocessing is not None:
+        model.preprocessing.to_processor().save_pretrained(folder)
+    if model.tokenizer is not None:
+        model.tokenizer.save(folder)
+    if towers.head is not None:
+        linear = towers.head.linear
+        st.write_dense(folder / HEAD_FOLDER, linear.weight, linear.bias, nn.Tanh)
+        modules.append((HEAD_FOLDER, st.DENSE))
+    _write_normalized(folder, modules)
+    return {
+        "modality": towers.modality,
+        "pooling": towers.pooling,
+        "dim": towers.embedding_dim,
+        "max_length": None if model.tokenizer is None else model.tokenizer.max_length,
+        "has_head": towers.head is not None,
+    }
+
+
+def _write_static(model: TwoTower, towers: StaticTower, folder: Path) -> dict[str, Any]:
+    """Write a table of token vectors and its tokenizer; return what the description says of it."""
+    assert model.tokenizer is not None
+    st.write_static_embedding(folder, towers.embedding.weight)
+    model.tokenizer.save(folder)
+    _write_normalized(folder, [("", st.STATIC_EMBEDDING)])
+    return {"max_length": model.tokenizer.max_length}
+
+
+def _write_normalized(folder: Path, modules: list[tuple[str, str]]) -> None:
+    """Write ``modules.json``, a Normalize module last."""
+    st.write_normalize(folder / NORMALIZE_FOLDER)
+    st.write_modules(folder, [*modules, (NORMALIZE_FOLDER, st.NORMALIZE)])
 
 
 def _pair(model: TwoTower, towers: PairTowers) -> dict[str, Any]:
+    assert model.tokenizer is not None
     return {
-        saved.IMAGE_FOLDER: {"pooling": towers.image_pooling, "dim": towers.image_dim},
-        saved.TEXT_FOLDER: {"pooling": towers.text_pooling, "dim": towers.text_dim},
+        IMAGE_FOLDER: {"pooling": towers.image_pooling, "dim": towers.image_dim},
+        TEXT_FOLDER: {"pooling": towers.text_pooling, "dim": towers.text_dim},
         "embedding_dim": towers.embedding_dim,
         "max_length": model.tokenizer.max_length,
     }
 
 
 def _write_open_clip(model: TwoTower, towers: OpenClipTowers, folder: Path) -> None:
+    assert model.preprocessing is not None
+    assert model.tokenizer is not None
     config = {"model_cfg": deepcopy(towers.model_config), "preprocess_cfg": model.preprocessing.to_open_clip()}
     write_json(folder / CONFIG_FILE, config)
     state = on_cpu(towers.state_dict_with(log_scale(model), logit_bias(model)))

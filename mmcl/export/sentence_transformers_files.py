@@ -11,13 +11,14 @@ from torch import Tensor, nn
 
 from mmcl.export.pretrained import on_cpu, write_json
 from mmcl.text.tokenizer import TextTokenizer
-from mmcl.towers.saved import PROJECTION_KEY
+from mmcl.towers.description import BIAS_KEY, EMBEDDING_KEY, PROJECTION_KEY
 
 TRANSFORMER = "sentence_transformers.base.modules.transformer.Transformer"
 POOLING = "sentence_transformers.sentence_transformer.modules.pooling.Pooling"
 DENSE = "sentence_transformers.base.modules.dense.Dense"
 NORMALIZE = "sentence_transformers.base.modules.normalize.Normalize"
 ROUTER = "sentence_transformers.base.modules.router.Router"
+STATIC_EMBEDDING = "sentence_transformers.sentence_transformer.modules.static_embedding.StaticEmbedding"
 
 # A map of one position, which a flattened pooler leaves, is its own mean.
 POOLING_NAMES = {"mean": "mean", "cls": "cls", "last": "lasttoken", "flattened_pooler": "mean"}
@@ -77,18 +78,26 @@ def write_pooling(folder: Path, width: int, pooling: str) -> None:
     write_json(folder / "config.json", settings)
 
 
-def write_dense(folder: Path, weight: Tensor) -> None:
-    """Write a Dense module without bias or activation, of ``weight`` ``(out, in)``."""
+def write_dense(
+    folder: Path, weight: Tensor, bias: Tensor | None = None, activation: type[nn.Module] = nn.Identity
+) -> None:
+    """Write a Dense module of ``weight`` ``(out, in)``, perhaps ``bias`` ``(out,)``, and an activation of torch's."""
     settings = {
         "in_features": weight.shape[1],
         "out_features": weight.shape[0],
-        "bias": False,
-        "activation_function": f"{nn.Identity.__module__}.{nn.Identity.__name__}",
+        "bias": bias is not None,
+        "activation_function": f"{activation.__module__}.{activation.__name__}",
         "module_input_name": "sentence_embedding",
         "module_output_name": "sentence_embedding",
     }
     write_json(folder / "config.json", settings)
-    save_file(on_cpu({PROJECTION_KEY: weight}), folder / "model.safetensors", metadata={"format": "pt"})
+    state = {PROJECTION_KEY: weight} if bias is None else {PROJECTION_KEY: weight, BIAS_KEY: bias}
+    save_file(on_cpu(state), folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def write_static_embedding(folder: Path, weight: Tensor) -> None:
+    """Write the table ``(V, D)`` of a StaticEmbedding module; its ``tokenizer.json`` goes beside it."""
+    save_file(on_cpu({EMBEDDING_KEY: weight}), folder / "model.safetensors", metadata={"format": "pt"})
 
 
 def write_normalize(folder: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -23,10 +23,19 @@ from mmcl.embedder import ModelEmbedder
 from mmcl.export.forms import Form
 from mmcl.model import TwoTower, build_model
 from mmcl.recipe_model import ModelConfig
-from mmcl.towers import saved
+from mmcl.towers.description import (
+    BIAS_KEY,
+    HEAD_FOLDER,
+    IMAGE_FOLDER,
+    IMAGE_PROJECTION_FOLDER,
+    PROJECTION_KEY,
+    TEXT_FOLDER,
+    TEXT_PROJECTION_FOLDER,
+    Description,
+)
 from mmcl.towers.loading import quiet_transformers
 from mmcl.towers.pooling import pool_image, pool_text
-from mmcl.towers.saved import Description
+from mmcl.towers.towers import Modality
 
 MIN_COSINE = 0.99999
 """A form holds when no picture and no text comes out further away than this."""
@@ -36,7 +45,9 @@ TEXTS = ["a", "a photo of a cat", "the quick brown fox jumps over the lazy dog, 
 _NOT_INSTALLED = "not compared: sentence-transformers is not installed"
 
 Rows = NDArray[np.float32]
-Opener = Callable[[Path, TwoTower, list[Image.Image]], tuple[Tensor | Rows, Tensor | Rows]]
+Opened = Mapping[Modality, Tensor | Rows]
+"""Embeddings of the test pictures and texts, of whatever modalities there are."""
+Opener = Callable[[Path, TwoTower, list[Image.Image]], Opened]
 
 
 @dataclass(frozen=True)
@@ -44,7 +55,7 @@ class FormCheck:
     """One way to open an exported folder.
 
     Attributes:
-        name: ``mmcl``, ``transformers``, ``towers``, ``sentence_transformers`` or ``open_clip``.
+        name: ``mmcl``, ``transformers``, ``towers``, ``backbone``, ``sentence_transformers`` or ``open_clip``.
         cosine: the smallest over test pictures and texts against the model that was exported; None when not compared.
         problem: why it was not compared, or what went wrong.
     """
@@ -79,14 +90,12 @@ def verify_export(folder: Path, model: TwoTower, form: Form) -> tuple[FormCheck,
     Returns:
         One check per way; nothing is raised for one that fails.
     """
-    reference = model if model.pixel_mean.device.type == "cpu" else copy.deepcopy(model).cpu()
+    reference = model if model.device.type == "cpu" else copy.deepcopy(model).cpu()
     pictures = sample_pictures()
-    embedder = ModelEmbedder(reference, "reference")
-    images, texts = embedder.encode_images(pictures), embedder.encode_texts(TEXTS)
+    expected = _embedded(ModelEmbedder(reference, "reference"), pictures)
     with quiet_transformers(), torch.no_grad(), torch.random.fork_rng(devices=[]):
         return tuple(
-            _check(name, opener, folder, reference, pictures, (images, texts))
-            for name, opener in _OPENERS[form].items()
+            _check(name, opener, folder, reference, pictures, expected) for name, opener in _OPENERS[form].items()
         )
 
 
@@ -105,7 +114,7 @@ def _check(
     folder: Path,
     model: TwoTower,
     pictures: list[Image.Image],
-    expected: tuple[Rows, Rows],
+    expected: Mapping[Modality, Rows],
 ) -> FormCheck:
     if name == "sentence_transformers" and find_spec("sentence_transformers") is None:
         return FormCheck(name, None, _NOT_INSTALLED)
@@ -114,7 +123,7 @@ def _check(
     except Exception as error:
         # Whatever another library stumbles over belongs in the card, and must not cost the trained model.
         return FormCheck(name, None, f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")
-    cosines = [_cosines(rows, reference).min() for rows, reference in zip(found, expected, strict=True)]
+    cosines = [_cosines(found[modality], reference).min() for modality, reference in expected.items()]
     return FormCheck(name, float(min(cosines)))
 
 
@@ -123,50 +132,78 @@ def _cosines(rows: Tensor | Rows, reference: Rows) -> Rows:
     return F.cosine_similarity(found, torch.from_numpy(reference).double()).numpy()
 
 
-def _open_mmcl(folder: Path, model: TwoTower, pictures: list[Image.Image]) -> tuple[Rows, Rows]:
-    embedder = ModelEmbedder(build_model(ModelConfig(name=str(folder))), "copy")
-    return embedder.encode_images(pictures), embedder.encode_texts(TEXTS)
+def _embedded(embedder: ModelEmbedder, pictures: list[Image.Image]) -> dict[Modality, Rows]:
+    rows: dict[Modality, Rows] = {}
+    if embedder.model.has_image_tower:
+        rows["image"] = embedder.encode_images(pictures)
+    if embedder.model.has_text_tower:
+        rows["text"] = embedder.encode_texts(TEXTS)
+    return rows
 
 
-def _open_transformers(folder: Path, model: TwoTower, pictures: list[Image.Image]) -> tuple[Tensor, Tensor]:
+def _open_mmcl(folder: Path, model: TwoTower, pictures: list[Image.Image]) -> Opened:
+    return _embedded(ModelEmbedder(build_model(ModelConfig(name=str(folder))), "copy"), pictures)
+
+
+def _open_transformers(folder: Path, model: TwoTower, pictures: list[Image.Image]) -> Opened:
     opened, processor = AutoModel.from_pretrained(folder).eval(), AutoProcessor.from_pretrained(folder)
     pixels = processor(images=pictures, return_tensors="pt")
-    padding = "max_length" if model.tokenizer.pads_to_max_length else True
+    padding = "max_length" if model.tokenizer is not None and model.tokenizer.pads_to_max_length else True
     tokens = processor(text=TEXTS, padding=padding, truncation=True, return_tensors="pt")
-    images = opened.get_image_features(pixel_values=pixels["pixel_values"]).pooler_output
-    return images, opened.get_text_features(**tokens).pooler_output
+    return {
+        "image": opened.get_image_features(pixel_values=pixels["pixel_values"]).pooler_output,
+        "text": opened.get_text_features(**tokens).pooler_output,
+    }
 
 
-def _open_towers(folder: Path, model: TwoTower, pictures: list[Image.Image]) -> tuple[Tensor, Tensor]:
+def _open_towers(folder: Path, model: TwoTower, pictures: list[Image.Image]) -> Opened:
     pair = Description.read(folder).pair
     assert pair is not None
-    source = folder / saved.IMAGE_FOLDER
+    images = _pooled_pictures(folder / IMAGE_FOLDER, pair[IMAGE_FOLDER]["pooling"], pictures)
+    texts = _pooled_texts(folder / TEXT_FOLDER, pair[TEXT_FOLDER]["pooling"])
+    return {
+        "image": images @ load_file(folder / IMAGE_PROJECTION_FOLDER / "model.safetensors")[PROJECTION_KEY].T,
+        "text": texts @ load_file(folder / TEXT_PROJECTION_FOLDER / "model.safetensors")[PROJECTION_KEY].T,
+    }
+
+
+def _open_backbone(folder: Path, model: TwoTower, pictures: list[Image.Image]) -> Opened:
+    single = Description.read(folder).single
+    assert single is not None
+    if single["modality"] == "image":
+        return {"image": _pooled_pictures(folder, single["pooling"], pictures)}
+    texts = _pooled_texts(folder, single["pooling"])
+    if not single["has_head"]:
+        return {"text": texts}
+    head = load_file(folder / HEAD_FOLDER / "model.safetensors")
+    return {"text": torch.tanh(texts @ head[PROJECTION_KEY].T + head[BIAS_KEY])}
+
+
+def _pooled_pictures(source: Path, pooling: str, pictures: list[Image.Image]) -> Tensor:
     pixels = AutoImageProcessor.from_pretrained(source)(pictures, return_tensors="pt")
-    images = pool_image(AutoModel.from_pretrained(source).eval()(**pixels), pair[saved.IMAGE_FOLDER]["pooling"])
-    source = folder / saved.TEXT_FOLDER
+    return pool_image(AutoModel.from_pretrained(source).eval()(**pixels), pooling)
+
+
+def _pooled_texts(source: Path, pooling: str) -> Tensor:
     tokens = AutoTokenizer.from_pretrained(source)(TEXTS, padding=True, truncation=True, return_tensors="pt")
-    output = AutoModel.from_pretrained(source).eval()(**tokens)
-    texts = pool_text(output, tokens["attention_mask"], pair[saved.TEXT_FOLDER]["pooling"])
-    return (
-        images @ load_file(folder / saved.IMAGE_PROJECTION_FOLDER / "model.safetensors")[saved.PROJECTION_KEY].T,
-        texts @ load_file(folder / saved.TEXT_PROJECTION_FOLDER / "model.safetensors")[saved.PROJECTION_KEY].T,
-    )
+    return pool_text(AutoModel.from_pretrained(source).eval()(**tokens), tokens["attention_mask"], pooling)
 
 
-def _open_sentence_transformers(folder: Path, model: TwoTower, pictures: list[Image.Image]) -> tuple[Rows, Rows]:
+def _open_sentence_transformers(folder: Path, model: TwoTower, pictures: list[Image.Image]) -> Opened:
     # Imported here: it is no dependency of this package.
     from sentence_transformers import SentenceTransformer
 
     opened: Any = SentenceTransformer(str(folder), device="cpu")
-    return opened.encode(pictures, show_progress_bar=False), opened.encode(TEXTS, show_progress_bar=False)
+    given: dict[Modality, list[Any]] = {"image": pictures, "text": TEXTS}
+    return {modality: opened.encode(given[modality], show_progress_bar=False) for modality in model.towers.modalities}
 
 
-def _open_open_clip(folder: Path, model: TwoTower, pictures: list[Image.Image]) -> tuple[Tensor, Tensor]:
+def _open_open_clip(folder: Path, model: TwoTower, pictures: list[Image.Image]) -> Opened:
     name = f"local-dir:{folder}"
     opened, preprocess = open_clip.create_model_from_pretrained(name)
     opened.eval()
     images = opened.encode_image(torch.stack([preprocess(picture) for picture in pictures]))
-    return images, opened.encode_text(open_clip.get_tokenizer(name)(TEXTS))
+    return {"image": images, "text": opened.encode_text(open_clip.get_tokenizer(name)(TEXTS))}
 
 
 _OPENERS: dict[Form, dict[str, Opener]] = {
@@ -186,4 +223,10 @@ _OPENERS: dict[Form, dict[str, Opener]] = {
         "sentence_transformers": _open_sentence_transformers,
     },
     "open_clip": {"mmcl": _open_mmcl, "open_clip": _open_open_clip},
+    "single": {
+        "mmcl": _open_mmcl,
+        "backbone": _open_backbone,
+        "sentence_transformers": _open_sentence_transformers,
+    },
+    "static": {"mmcl": _open_mmcl, "sentence_transformers": _open_sentence_transformers},
 }

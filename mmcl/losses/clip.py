@@ -4,37 +4,52 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from mmcl.losses.info_nce import info_nce
+from mmcl.losses.across import Across, Alone
+from mmcl.losses.groups import mean_positives, with_memory
+from mmcl.losses.precision import in_full_precision
+from mmcl.losses.tiles import pair_log_sums
 
 
+@in_full_precision
 def clip_loss(
     images: Tensor,
     texts: Tensor,
     scale: Tensor | float,
-    group_ids: Tensor,
-    all_images: Tensor | None = None,
-    all_texts: Tensor | None = None,
-    all_group_ids: Tensor | None = None,
+    group_ids: Tensor | None = None,
+    *,
+    across: Across | None = None,
+    memory: tuple[Tensor, Tensor, Tensor] | None = None,
 ) -> Tensor:
     """Mean of the two directions of InfoNCE, in which rows of equal group are positives of each other.
 
+    With groups each direction is L_out of supervised contrastive learning across modalities (arXiv:2004.11362,
+    equation 2; arXiv:2204.03610): the mean over a row's positives of ``-s_ip + log sum over j of exp s_ij``, whose sum
+    keeps all of them.
+
     Args:
-        images: ``(n, D)`` unit norm; the rows whose losses are added up.
+        images: ``(n, D)`` unit norm.
         texts: ``(n, D)`` unit norm, the text of each row.
         scale: 1 / temperature, a scalar.
-        group_ids: ``(n,)`` int64; give every row an id of its own for the plain CLIP loss.
-        all_images: ``(N, D)``, the pictures of every process, these rows among them; by default ``images``.
-        all_texts: ``(N, D)``, likewise.
-        all_group_ids: ``(N,)``, likewise.
+        group_ids: ``(n,)`` int64; None = every row is a group of its own, the plain CLIP loss.
+        across: the batch of all processes; by default these rows are all. Only texts travel: image log-sums are
+            complete here, and of the text log-sums each process has a part.
+        memory: ``(K, D)`` past images, ``(K, D)`` past texts and their ``(K,)`` group ids, the same on every process.
+            Further negatives of the other modality, without gradient; those of a row's group are left out.
 
     Returns:
-        A scalar: the sum of both directions over the ``n`` rows, divided by ``2 N``. Without the ``all_`` arguments
-        that is the mean; with them it is these rows' share of it.
+        A scalar: the sum of both directions over these rows, divided by ``2 N``: the mean on one process. The
+        ``N x N`` matrix is never held (`mmcl.losses.tiles`).
     """
-    all_images = images if all_images is None else all_images
-    all_texts = texts if all_texts is None else all_texts
-    all_group_ids = group_ids if all_group_ids is None else all_group_ids
-    positives = group_ids[:, None] == all_group_ids[None, :]
-    to_texts = info_nce(images, all_texts, scale, positives)
-    to_images = info_nce(texts, all_images, scale, positives)
-    return (to_texts.sum() + to_images.sum()) / (2 * len(all_images))
+    across = Alone(len(images)) if across is None else across
+    all_texts = across.gather(texts)
+    all_ids = None if group_ids is None else across.gather(group_ids)
+    to_texts, to_images, positive = pair_log_sums(images, all_texts, scale, across.offset)
+    to_images = across.logsumexp(to_images)[across.offset : across.offset + len(images)]
+    if memory is not None:
+        past_images, past_texts, past_ids = memory
+        to_texts = with_memory(to_texts, images, scale, group_ids, past_texts, past_ids)
+        to_images = with_memory(to_images, texts, scale, group_ids, past_images, past_ids)
+    # Both directions have the same positive pairs, each with the same weight 1 / |group|: one term stands for both.
+    if group_ids is not None and all_ids is not None:
+        positive = scale * (images * mean_positives(all_texts, group_ids, all_ids)).sum(dim=1)
+    return (to_texts + to_images - 2 * positive).sum() / (2 * max(across.total, 1))

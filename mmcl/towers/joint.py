@@ -161,14 +161,15 @@ def assemble_joint(
     tokenizer = HuggingFaceTokenizer(backend, max_length, attends_to_padding(model.config.model_type))
     towers = JointTowers(model, tokenizer.masks_padding)
     try:
-        image, text = probe(towers, preprocessing.size, tokenizer)
+        outputs = probe(towers, preprocessing.size, tokenizer)
     except (ValueError, TypeError, RuntimeError, AttributeError) as error:
         reason = str(error).strip().split("\n")[0]
         raise UserError(
             f"{label} does not encode texts and pictures of {preprocessing.size} pixels a side: {reason}"
         ) from error
-    towers.image_dim, towers.text_dim, towers.embedding_dim = image[0].shape[1], text[0].shape[1], image[1].shape[1]
-    freeze_unused(towers, image, text)
+    towers.image_dim, towers.embedding_dim = (rows.shape[1] for rows in outputs["image"])
+    towers.text_dim = outputs["text"][0].shape[1]
+    freeze_unused(towers, outputs)
     temperature = towers.temperature
     if pretrained:
         log_scale, bias = temperature.log_scale, temperature.logit_bias
@@ -184,7 +185,7 @@ def _check_joint(hf_config: PreTrainedConfig, label: str) -> None:
     if not (hasattr(model_class, "get_image_features") and hasattr(model_class, "get_text_features")):
         raise UserError(
             f"{label} is a {hf_config.model_type}, which does not encode both pictures and texts; give a joint model,"
-            " or a pair: model: {image: ..., text: ...}"
+            " a pair: model: {image: ..., text: ...}, or one of the two alone"
         )
 
 

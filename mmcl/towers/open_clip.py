@@ -131,9 +131,9 @@ def build_open_clip(name: str, pretrained: bool) -> LoadedTowers:
     # Some tokenizers put a token behind the padding, which then is no padding to cut.
     plain = getattr(backend, "tokenizer_mode", "") == ""
     tokenizer = OpenClipTokenizer(backend, pad_id, pads_to_max_length=not (plain and towers.takes_short_texts))
-    image, text = probe(towers, preprocessing.size, tokenizer)
-    towers.image_dim = towers.text_dim = towers.embedding_dim = image[1].shape[1]
-    freeze_unused(towers, image, text)
+    outputs = probe(towers, preprocessing.size, tokenizer)
+    towers.image_dim = towers.text_dim = towers.embedding_dim = outputs["image"][1].shape[1]
+    freeze_unused(towers, outputs)
     return LoadedTowers(towers, preprocessing, tokenizer, towers.log_scale, towers.logit_bias, name)
 
 

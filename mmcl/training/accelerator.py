@@ -45,8 +45,9 @@ def build_accelerator(recipe: Recipe) -> Accelerator:
         log_with=list(recipe.report_to) or None,
         project_dir=recipe.output_dir if recipe.report_to else None,
         kwargs_handlers=[
-            # The same parameters take part in every step, and some of a tower's may take no part at all.
-            DistributedDataParallelKwargs(static_graph=True),
+            # The same parameters take part in every step, and some of a tower's may take no part at all. Buffers
+            # (queues, banks, global statistics) are made equal by all processes, and need not be sent around.
+            DistributedDataParallelKwargs(static_graph=True, broadcast_buffers=False),
             # Judging may keep one process busy for long while the others wait.
             InitProcessGroupKwargs(timeout=timedelta(hours=2)),
         ],

@@ -3,24 +3,47 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import numpy as np
 
-from evaluation import CachedEmbedder, RetrievalTask, TaskResult, ZeroShotClassificationTask
+from evaluation import (
+    CachedEmbedder,
+    EvaluationError,
+    FewLabelTask,
+    KNNTask,
+    LinearProbeTask,
+    RetrievalTask,
+    TaskResult,
+    ZeroShotClassificationTask,
+)
 from evaluation.embedder import Embedder, Embeddings, Picture
 from mmcl import distributed
-from mmcl.data.evaluation_rows import EvaluationRows, open_evaluation_rows
+from mmcl.data.evaluation_rows import EvaluationRows, LazyPictures, open_evaluation_rows
+from mmcl.data.loader import TrainData
+from mmcl.data.split import is_held_out
 from mmcl.errors import UserError
-from mmcl.recipe_data import DEFAULT_MAX_PIXELS, ColumnsConfig
-from mmcl.recipe_tasks import AnyTask, RetrievalConfig, ZeroShotClassificationConfig
+from mmcl.recipe import Recipe
+from mmcl.recipe_data import DEFAULT_MAX_PIXELS, ColumnsConfig, SourceConfig
+from mmcl.recipe_tasks import (
+    AnyTask,
+    FewLabelConfig,
+    KNNConfig,
+    LinearProbeConfig,
+    RetrievalConfig,
+    ZeroShotClassificationConfig,
+)
 from mmcl.training.results import file_name
 
 Item = TypeVar("Item")
 
+LabelledImagesConfig = KNNConfig | LinearProbeConfig | FewLabelConfig
+LabelledImagesTask = KNNTask | LinearProbeTask | FewLabelTask
+AnyBuiltTask = RetrievalTask | ZeroShotClassificationTask | LabelledImagesTask
 
-AnyBuiltTask = RetrievalTask | ZeroShotClassificationTask
+NAMED_BY_TASK = ("knn", "linear_probe", "few_label")
+"""Tasks whose metrics the log names by task as well: several of them give an accuracy on the same data."""
 
 
 def build_tasks(
@@ -29,6 +52,7 @@ def build_tasks(
     max_pixels: int = DEFAULT_MAX_PIXELS,
     validation: EvaluationRows | None = None,
     tell: Callable[[str], None] = lambda line: None,
+    train: Callable[[], EvaluationRows] | None = None,
 ) -> list[AnyBuiltTask]:
     """Make tasks of their part of a recipe, their rows opened and checked.
 
@@ -38,24 +62,17 @@ def build_tasks(
         max_pixels: larger pictures are refused from their header.
         validation: the held-out rows, for tasks without data of their own; None when nothing is held out.
         tell: called with a line for each data set of which rows had to be left out.
+        train: opens the training rows, for tasks that learn from rows and name none; called once, when there is one.
+            None where nothing is trained.
 
     Raises:
-        UserError: when a task has no rows to judge on, or no labels.
+        UserError: when a task has no rows to judge on or to learn from, or no labels.
     """
-    opened: dict[str, EvaluationRows] = {}
+    opened = _OpenedRows(columns, max_pixels, tell)
     tasks: list[AnyBuiltTask] = []
     names: set[str] = set()
     for number, config in enumerate(configs):
-        rows = validation
-        if config.data is not None:
-            roles = config.columns or columns
-            key = f"{config.data!r} {roles!r}"
-            if key not in opened:
-                opened[key] = open_evaluation_rows(config.data, roles, max_pixels, key=f"evaluate.{number}.data")
-                if left_out := opened[key].left_out:
-                    reason = left_out[-1].reason
-                    tell(f"{opened[key].name}: {len(left_out):,} rows cannot be judged on; the last: {reason}")
-            rows = opened[key]
+        rows = validation if config.data is None else opened.to_judge_on(config, number)
         if rows is None:
             raise UserError(
                 f"evaluate.{config.task}: no rows to judge on, because data.validation is 0; "
@@ -64,8 +81,10 @@ def build_tasks(
         name = config.name or rows.name
         if isinstance(config, RetrievalConfig):
             tasks.append(_retrieval_task(rows, name))
-        else:
+        elif isinstance(config, ZeroShotClassificationConfig):
             tasks.append(_zeroshot_task(config, rows, name))
+        else:
+            tasks.append(_labelled_images_task(config, opened.to_learn_from(config, number, train), rows, name))
         if file_name(name, config.task) in names:
             raise UserError(
                 f'evaluate.{number}: two tasks of kind {config.task} are called "{name}", and their results would be '
@@ -75,33 +94,158 @@ def build_tasks(
     return tasks
 
 
+def check_modalities(configs: Sequence[AnyTask], modalities: Sequence[str]) -> None:
+    """Refuse a task that the model cannot do, before it is trained for it.
+
+    Args:
+        configs: the recipe's tasks.
+        modalities: what the model has towers for.
+
+    Raises:
+        UserError: naming the task and what is missing.
+    """
+    for number, config in enumerate(configs):
+        needed = (
+            ("image", "text") if isinstance(config, (RetrievalConfig, ZeroShotClassificationConfig)) else ("image",)
+        )
+        for modality in needed:
+            if modality not in modalities:
+                raise UserError(
+                    f"evaluate.{number}: {config.task} needs a model with a {modality} tower; this has none"
+                )
+
+
+def training_rows(recipe: Recipe, data: TrainData) -> EvaluationRows:
+    """Return the labelled rows that a run learns from: those of ``data.train`` of which no group is held out.
+
+    A row is among them whether it has a caption or not.
+
+    Raises:
+        UserError: the source is a stream, or for whatever else is wrong with it.
+    """
+    config = recipe.data
+    roles = config.columns.model_copy(update={"text": False})
+    # The loader has said what it cannot use; here all that counts is which rows have a picture and a label.
+    rows = open_evaluation_rows(config.train, roles, config.max_pixels, max_unreadable=1.0, key="data.train")
+    if isinstance(config.validation, SourceConfig):
+        return rows
+    is_held = is_held_out(data.group_ids, config.validation)
+    return _part(rows, [index for index, position in enumerate(rows.ids) if not is_held[position]])
+
+
+def _part(rows: EvaluationRows, kept: list[int]) -> EvaluationRows:
+    images = rows.images
+    return replace(
+        rows,
+        images=LazyPictures(images.reader, images.positions[kept], images.max_pixels),
+        texts=[rows.texts[index] for index in kept],
+        groups=[rows.groups[index] for index in kept],
+        labels=None if rows.labels is None else [rows.labels[index] for index in kept],
+        ids=[rows.ids[index] for index in kept],
+    )
+
+
+class _OpenedRows:
+    """Sources that tasks name, each opened once, so that tasks on the same rows share their embeddings."""
+
+    def __init__(self, columns: ColumnsConfig, max_pixels: int, tell: Callable[[str], None]) -> None:
+        self.columns, self.max_pixels, self.tell = columns, max_pixels, tell
+        self._opened: dict[str, EvaluationRows] = {}
+
+    def to_judge_on(self, config: AnyTask, number: int) -> EvaluationRows:
+        source, roles = config.data, config.columns or self.columns
+        assert source is not None
+        return self._once(
+            f"{source!r} {roles!r}",
+            lambda: open_evaluation_rows(source, roles, self.max_pixels, key=f"evaluate.{number}.data"),
+            "judged on",
+        )
+
+    def to_learn_from(
+        self, config: LabelledImagesConfig, number: int, train: Callable[[], EvaluationRows] | None
+    ) -> EvaluationRows:
+        source = config.train
+        if source is None:
+            if train is None:
+                raise UserError(f"evaluate.{number}.train: {config.task} learns from labelled rows; say which")
+            return self._once("train", train, "learnt from")
+        # A picture without a caption teaches as much, and of many pictures few may have a label.
+        roles = (config.columns or self.columns).model_copy(update={"text": False})
+        return self._once(
+            f"{source!r} {roles!r}",
+            lambda: open_evaluation_rows(
+                source, roles, self.max_pixels, max_unreadable=1.0, key=f"evaluate.{number}.train"
+            ),
+            "learnt from",
+        )
+
+    def _once(self, key: str, open_rows: Callable[[], EvaluationRows], use: str) -> EvaluationRows:
+        if key not in self._opened:
+            rows = self._opened[key] = open_rows()
+            if rows.left_out:
+                reason = rows.left_out[-1].reason
+                self.tell(f"{rows.name}: {len(rows.left_out):,} rows cannot be {use}; the last: {reason}")
+        return self._opened[key]
+
+
 def _retrieval_task(rows: EvaluationRows, name: str) -> RetrievalTask:
+    rows.check_has("image", "text", task="retrieval")
     return RetrievalTask.from_captions(
         rows.images, rows.texts, groups=rows.groups, dataset=name, split=rows.split, image_kinds=rows.labels or ()
     )
 
 
 def _zeroshot_task(config: ZeroShotClassificationConfig, rows: EvaluationRows, name: str) -> ZeroShotClassificationTask:
-    if rows.labels is None:
-        raise UserError(
-            f"{config.task} needs labels: {rows.name} has no label column; name one as columns.label of its data"
-        )
-    classes = sorted(set(rows.labels))
-    # Groups that are the classes themselves say nothing of which pictures depend on each other.
-    groups = rows.groups if len(set(rows.groups)) > len(classes) else None
+    labels = _labels(rows, config.task)
+    classes = sorted(set(labels))
     names = config.class_names or {}
     unknown = sorted(set(names) - set(classes))
     if unknown:
         raise UserError(f"class_names has {unknown[0]!r}, which is no label of {rows.name} ({', '.join(classes)})")
     return ZeroShotClassificationTask(
         images=rows.images,
-        labels=rows.labels,
+        labels=labels,
         class_names={label: names.get(label, label) for label in classes},
         templates=config.templates,
         dataset=name,
         split=rows.split,
-        groups=groups,
+        groups=_dependent_groups(rows, labels),
     )
+
+
+def _labelled_images_task(
+    config: LabelledImagesConfig, train: EvaluationRows, rows: EvaluationRows, name: str
+) -> LabelledImagesTask:
+    labels = _labels(rows, config.task)
+    fields: dict[str, Any] = {
+        "train_images": train.images,
+        "train_labels": _labels(train, config.task),
+        "images": rows.images,
+        "labels": labels,
+        "dataset": name,
+        "split": rows.split,
+        "groups": _dependent_groups(rows, labels),
+        "baselines": config.baselines,
+    }
+    try:
+        if isinstance(config, KNNConfig):
+            return KNNTask(**fields, k=config.k, temperature=config.temperature)
+        if isinstance(config, LinearProbeConfig):
+            return LinearProbeTask(**fields, c_grid=config.c_grid, validation_fraction=config.validation_fraction)
+        return FewLabelTask(**fields, labels_per_class=config.labels_per_class, num_seeds=config.num_seeds, c=config.c)
+    except EvaluationError as error:
+        raise UserError(f"{config.task}: {error}") from error
+
+
+def _labels(rows: EvaluationRows, task: str) -> list[str]:
+    rows.check_has("image", "label", task=task)
+    assert rows.labels is not None
+    return rows.labels
+
+
+def _dependent_groups(rows: EvaluationRows, labels: list[str]) -> list[int] | None:
+    """Groups that are the classes themselves say nothing of which pictures depend on each other."""
+    return rows.groups if len(set(rows.groups)) > len(set(labels)) else None
 
 
 def judge(embedder: Embedder, tasks: Sequence[AnyBuiltTask]) -> list[TaskResult]:
@@ -111,13 +255,20 @@ def judge(embedder: Embedder, tasks: Sequence[AnyBuiltTask]) -> list[TaskResult]
 
 
 def headline_metrics(results: Sequence[TaskResult]) -> dict[str, float]:
-    """Flatten the headline metrics of results for the log, as ``<dataset>/<metric>``."""
+    """Flatten the headline metrics of results for the log, as ``<dataset>/<metric>``.
+
+    Of tasks that learn from labels, which all give an accuracy, it is ``<dataset>/<task>/<metric>``.
+    """
     return {
-        f"{result.dataset}/{name}": value
+        f"{_log_name(result)}/{name}": value
         for result in results
         for name in result.headline
         if (value := result.metrics[name]) is not None
     }
+
+
+def _log_name(result: TaskResult) -> str:
+    return f"{result.dataset}/{result.task}" if result.task in NAMED_BY_TASK else result.dataset
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""AdamW with the usual exclusions."""
+"""The recipe's optimiser, with the usual exclusions."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from mmcl.recipe import Recipe
+from mmcl.training.lars import LARS
 
 
 def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
@@ -35,10 +36,22 @@ def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, A
     ]
 
 
-def build_optimizer(module: nn.Module, recipe: Recipe) -> torch.optim.AdamW:
-    """Make the recipe's AdamW over ``module``, fused, which is several times faster on CPUs and GPUs."""
-    groups = parameter_groups(module, recipe.weight_decay)
-    return torch.optim.AdamW(groups, lr=recipe.lr, betas=recipe.betas, eps=recipe.eps, fused=True)
+def build_optimizer(module: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    """Make the recipe's optimiser over ``module`` at its peak learning rate.
+
+    AdamW and SGD are fused, which for AdamW is several times faster on CPUs and GPUs; LARS goes over all tensors of a
+    group at once. AdamW's weight decay is decoupled; that of SGD and LARS is added to the gradient.
+    """
+    groups, lr = parameter_groups(module, recipe.weight_decay), recipe.peak_lr
+    if recipe.optimizer == "adamw":
+        assert recipe.betas is not None
+        assert recipe.eps is not None
+        return torch.optim.AdamW(groups, lr=lr, betas=recipe.betas, eps=recipe.eps, fused=True)
+    assert recipe.momentum is not None
+    if recipe.optimizer == "sgd":
+        return torch.optim.SGD(groups, lr=lr, momentum=recipe.momentum, fused=True)
+    assert recipe.trust_coefficient is not None
+    return LARS(groups, lr=lr, momentum=recipe.momentum, trust_coefficient=recipe.trust_coefficient)
 
 
 def set_lr(groups: Iterable[dict[str, Any]], lr: float) -> None:

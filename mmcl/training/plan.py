@@ -16,7 +16,7 @@ from mmcl.data.loader import build_train_data
 from mmcl.model import build_model
 from mmcl.recipe import Recipe
 from mmcl.training.accelerator import build_accelerator
-from mmcl.training.judge import build_tasks
+from mmcl.training.judge import build_tasks, check_modalities, training_rows
 from mmcl.training.observer import Observer
 from mmcl.training.trainer import Trainer
 
@@ -52,11 +52,13 @@ class Plan:
         num_groups: groups among them, None for a stream.
         steps_per_epoch: None for a stream.
         num_steps: optimiser steps of the whole run.
+        optimizer: its name, and how the peak learning rate comes from the batch where it does.
         batch_size: pairs per step, over all processes.
+        micro_batch_size: rows of one process that go through the towers at a time, None for all at once.
         num_processes: that share it.
         num_negatives: most negatives that an anchor can have in a step.
         first_loss: of the batch that was tried.
-        chance: the loss of a model that knows nothing.
+        chance: the loss of a model that knows nothing; None where there is no such number.
         device: where it ran.
         precision: of the towers.
         peak_memory_gib: of the device on a GPU, else of this process, over one step.
@@ -73,11 +75,13 @@ class Plan:
     num_groups: int | None
     steps_per_epoch: int | None
     num_steps: int
+    optimizer: str
     batch_size: int
+    micro_batch_size: int | None
     num_processes: int
     num_negatives: int
     first_loss: float
-    chance: float
+    chance: float | None
     device: str
     precision: str
     peak_memory_gib: float
@@ -85,6 +89,17 @@ class Plan:
     tasks: tuple[str, ...]
     remarks: tuple[str, ...]
     warnings: tuple[str, ...]
+
+    @property
+    def batch(self) -> str:
+        """The batch and what it is computed in: ``1024 = 4 x 256 cached, exact``."""
+        local = self.batch_size // self.num_processes
+        shared = "" if self.num_processes == 1 else f" = {self.num_processes} x {local}"
+        if self.micro_batch_size is None or self.micro_batch_size >= local:
+            return f"{self.batch_size}{shared}"
+        num_whole, rest = divmod(local, self.micro_batch_size)
+        parts = f"{num_whole} x {self.micro_batch_size}" + (f" + {rest}" if rest else "")
+        return f"{self.batch_size}{shared}{', each' if shared else ' ='} {parts} cached, exact"
 
 
 def plan_recipe(recipe: Recipe) -> Plan:
@@ -96,8 +111,15 @@ def plan_recipe(recipe: Recipe) -> Plan:
     """
     accelerator = build_accelerator(recipe)
     model = build_model(recipe.model, recipe.seed)
+    check_modalities(recipe.evaluate, model.towers.modalities)
     data = build_train_data(recipe, model.preprocessing, model.tokenizer)
-    tasks = build_tasks(recipe.evaluate, recipe.data.columns, recipe.data.max_pixels, validation_rows(recipe, data))
+    tasks = build_tasks(
+        recipe.evaluate,
+        recipe.data.columns,
+        recipe.data.max_pixels,
+        validation_rows(recipe, data),
+        train=lambda: training_rows(recipe, data),
+    )
     trainer = Trainer(recipe, model, data, None, accelerator, Observer())
     batch = next(data.batches(0, distributed.rank(), distributed.world_size())).to(accelerator.device)
     if torch.cuda.is_available():
@@ -106,7 +128,7 @@ def plan_recipe(recipe: Recipe) -> Plan:
     record, _ = trainer.train_step(batch)
     seconds = time.perf_counter() - began
     groups = tuple(
-        GroupPlan(group["name"], sum(p.numel() for p in group["params"]), recipe.lr, group["weight_decay"])
+        GroupPlan(group["name"], sum(p.numel() for p in group["params"]), recipe.peak_lr, group["weight_decay"])
         for group in trainer.optimizer.param_groups
     )
     return Plan(
@@ -117,7 +139,9 @@ def plan_recipe(recipe: Recipe) -> Plan:
         num_groups=data.num_groups,
         steps_per_epoch=data.steps_per_epoch,
         num_steps=trainer.num_steps,
+        optimizer=describe_optimizer(recipe),
         batch_size=recipe.batch_size,
+        micro_batch_size=recipe.micro_batch_size,
         num_processes=accelerator.num_processes,
         num_negatives=recipe.batch_size - 1,
         first_loss=record["loss"],
@@ -130,6 +154,15 @@ def plan_recipe(recipe: Recipe) -> Plan:
         remarks=data.remarks,
         warnings=tuple(_warnings(recipe, trainer)),
     )
+
+
+def describe_optimizer(recipe: Recipe) -> str:
+    """Name the optimiser and, where the batch scales it, its peak rate: ``lars, peak lr 1.2 = 0.3 x 1024 / 256``."""
+    if recipe.lr_scaling == "none":
+        return recipe.optimizer
+    ratio = f"{recipe.batch_size} / {recipe.lr_batch_size}"
+    ratio = f"sqrt({ratio})" if recipe.lr_scaling == "sqrt" else ratio
+    return f"{recipe.optimizer}, peak lr {recipe.peak_lr:g} = {recipe.lr:g} x {ratio}"
 
 
 def _peak_memory_gib() -> float:

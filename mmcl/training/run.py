@@ -19,7 +19,7 @@ from mmcl.model import build_model
 from mmcl.recipe import Recipe
 from mmcl.recipe_files import dump_recipe, load_recipe
 from mmcl.training.accelerator import build_accelerator
-from mmcl.training.judge import AnyBuiltTask, build_tasks, headline_metrics, judge
+from mmcl.training.judge import AnyBuiltTask, build_tasks, check_modalities, headline_metrics, judge, training_rows
 from mmcl.training.observer import Observer
 from mmcl.training.results import write_results
 from mmcl.training.run_folder import RunFolder, new_run_folder, newest_run_folder, run_folder_at
@@ -71,9 +71,17 @@ def run_recipe(
     observer = observer or Observer()
     accelerator = build_accelerator(recipe)
     model = build_model(recipe.model, recipe.seed)
+    check_modalities(recipe.evaluate, model.towers.modalities)
     data = build_train_data(recipe, model.preprocessing, model.tokenizer)
     validation = validation_rows(recipe, data)
-    tasks = build_tasks(recipe.evaluate, recipe.data.columns, recipe.data.max_pixels, validation, observer.message)
+    tasks = build_tasks(
+        recipe.evaluate,
+        recipe.data.columns,
+        recipe.data.max_pixels,
+        validation,
+        observer.message,
+        train=lambda: training_rows(recipe, data),
+    )
     folder = distributed.on_main_process(lambda: _open_folder(recipe, resume, output))
     data.quarantine.write_to(folder.path)
     for line in data.remarks:

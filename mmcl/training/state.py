@@ -66,6 +66,7 @@ def _optimizer_tensors(trainer: Trainer) -> dict[str, Tensor]:
         f"{names[id(parameter)]}/{quantity}": value.detach().to("cpu", copy=True)
         for parameter, values in trainer.optimizer.state.items()
         for quantity, value in values.items()
+        if value is not None
     }
 
 

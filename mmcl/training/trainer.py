@@ -18,17 +18,21 @@ from mmcl import distributed
 from mmcl.batch import PairBatch
 from mmcl.batch_norm import use_global_batch_norm
 from mmcl.data.loader import TrainData
+from mmcl.data.token_counts import count_tokens
 from mmcl.distributed import RowSizes
 from mmcl.errors import RunError, RunStopped, UserError
 from mmcl.model import TwoTower
 from mmcl.module import ContrastiveModule, StepOutput
+from mmcl.objectives.objective import DataFacts, Progress
 from mmcl.recipe import Recipe
+from mmcl.schedules import Schedule, lr_factor
 from mmcl.training.checkpoint import load_checkpoint, newest_checkpoint, save_checkpoint
 from mmcl.training.ema import WeightAverage
+from mmcl.training.grad_cache import GradCache
+from mmcl.training.health import HealthMonitor
 from mmcl.training.observer import Observer
 from mmcl.training.optimizer import build_optimizer, set_lr
 from mmcl.training.run_folder import RunFolder
-from mmcl.training.schedule import lr_factor
 from mmcl.training.signals import StopSignal
 from mmcl.training.state import capture_state, restore_state
 
@@ -59,7 +63,10 @@ class Trainer:
     ) -> None:
         self.recipe, self.data, self.folder = recipe, data, folder
         self.accelerator, self.observer = accelerator, observer
-        self.module = ContrastiveModule(model, recipe.objectives).to(accelerator.device)
+        facts = DataFacts(
+            data.num_source_rows, data.class_names, recipe.batch_size, recipe.seed, lambda: count_tokens(data)
+        )
+        self.module = ContrastiveModule(model, recipe.objectives, facts).to(accelerator.device)
         # Convolutions are faster so, on CPUs and GPUs; values and gradients stay what they are.
         self.module.to(memory_format=torch.channels_last)
         if recipe.model.batch_norm == "global":
@@ -72,6 +79,12 @@ class Trainer:
         self.average = WeightAverage(model, recipe.ema) if recipe.ema else None
         self.optimizer = build_optimizer(self.module, recipe)
         self._wrapped, self._stepper = accelerator.prepare(self.module, self.optimizer)
+        self._grad_cache: GradCache | None = None
+        if recipe.micro_batch_size and recipe.micro_batch_size < recipe.batch_size // distributed.world_size():
+            self._grad_cache = GradCache(
+                self.module, recipe.micro_batch_size, accelerator.backward, accelerator.autocast
+            )
+        self._health = HealthMonitor(self.module.configs, warmup_steps=math.ceil(recipe.warmup_ratio * self.num_steps))
 
     @property
     def model(self) -> TwoTower:
@@ -168,14 +181,13 @@ class Trainer:
         Returns:
             The step's record and the signal to stop for, 0 for none.
         """
-        lr = self.recipe.lr * lr_factor(self.step, self.num_steps, self.recipe.warmup_ratio, self.recipe.schedule)
+        progress = Progress(self.step, self.num_steps, self.data.steps_per_epoch)
+        lr = self.recipe.peak_lr * lr_factor(self.step, self.num_steps, self.recipe.warmup_ratio, self.recipe.schedule)
         set_lr(self.optimizer.param_groups, lr)
         # Dropout is a function of (seed, step, process): nothing of it has to be saved to resume exactly.
         set_seed(_mix(self.recipe.seed, self.step, distributed.rank()))
         self._wrapped.train()
-        output = self._wrapped(batch, sizes)
-        # Shares add up to the loss, and DistributedDataParallel divides the sum of their gradients by the processes.
-        self.accelerator.backward(output.loss * distributed.world_size())
+        output = self._differentiate(batch, sizes, progress)
         losses, signum = self._exchange(output, signum)
         if not math.isfinite(losses["loss"]):
             self._refuse(f"the loss is {losses['loss']}", batch, output)
@@ -188,18 +200,52 @@ class Trainer:
             self._count_skipped()
         else:
             self._num_skipped = 0
-            self.module.after_optimizer_step()
+            self.module.after_optimizer_step(progress)
             if self.average is not None:
                 self.average.update(self.model)
         self.order_hash = chain_hash(self.order_hash, output.sample_ids.tolist())
         self.step += 1
-        record = {"step": self.step, **losses, "chance": output.chance, "lr": lr}
+        record = {"step": self.step, **losses, **self._levels(output), "lr": lr}
         # Under fp16 an overflow only lowers the loss scale; JSON has no word for its norm.
         record["grad_norm"] = grad_norm if math.isfinite(grad_norm) else None
         record |= {"logit_scale": self.model.logit_scale().item(), "batch_size": len(output.sample_ids)}
         if self.data.steps_per_epoch:
             record["epoch"] = round(self.step / self.data.steps_per_epoch, 4)
+        if self.step % self.recipe.log_every == 0 or self.step == self.num_steps:
+            record |= self._examine(record, batch, output)
         return record, signum
+
+    def _differentiate(self, batch: PairBatch, sizes: RowSizes | None, progress: Progress) -> StepOutput:
+        """Leave the gradient of all processes' loss in the parameters."""
+        if self._grad_cache is not None:
+            sizes = sizes or RowSizes.of(len(batch), self.accelerator.device)
+            return self._grad_cache.step(batch, sizes, progress)
+        output: StepOutput = self._wrapped(batch, sizes, progress)
+        # Shares add up to the loss, and DistributedDataParallel divides the sum of their gradients by the processes.
+        self.accelerator.backward(output.loss * distributed.world_size())
+        return output
+
+    def _levels(self, output: StepOutput) -> dict[str, float | int | None]:
+        """What the losses are to be read against: chance, weights that change, rows where not all took part."""
+        levels: dict[str, float | int | None] = {"chance": output.chance}
+        for name, chance in output.chances.items():
+            if len(output.chances) > 1:
+                levels[f"chance/{name}"] = chance
+            if isinstance(self.module.configs[name].weight, Schedule):
+                levels[f"weight/{name}"] = output.weights[name]
+            if output.num_rows[name] != len(output.sample_ids):
+                levels[f"rows/{name}"] = output.num_rows[name]
+        return levels
+
+    def _examine(self, record: dict[str, Any], batch: PairBatch, output: StepOutput) -> dict[str, Any]:
+        """Look at the main process's embeddings, and tell of what looks ill."""
+        if distributed.rank() != 0:
+            return {}
+        rows = {view: batch.rows_of(view) for view in output.views}
+        health, warnings = self._health.observe(self.step, record, output.views, rows)
+        for line in warnings:
+            self.observer.message(f"warning: {line}")
+        return health
 
     def save(self) -> Path:
         """Commit a checkpoint of the present step; every process returns its path.
@@ -244,9 +290,11 @@ class Trainer:
     def _refuse(self, what: str, batch: PairBatch, output: StepOutput) -> None:
         """Stop before the update, naming the rows whose own embeddings are not finite, or else all of the batch."""
         with torch.no_grad(), self.accelerator.autocast():
-            encoded = [self.model.encode_image(view).embeddings for view in batch.images]
-            encoded += [self.model.encode_text(view).embeddings for view in batch.texts]
-        bad = ~torch.stack([view.isfinite().all(dim=1) for view in encoded]).all(dim=0)
+            encoded = self.module.encode(batch)
+        bad = torch.zeros(len(batch), dtype=torch.bool, device=batch.sample_ids.device)
+        for (view, _), made in encoded.items():
+            present = batch.rows_of(view)
+            bad[slice(None) if present is None else present] |= ~made.embeddings.isfinite().all(dim=1)
         named = [row for rows in distributed.gather_objects(batch.sample_ids[bad].tolist()) for row in rows]
         rows = named or output.sample_ids.tolist()
         shown = ", ".join(map(str, rows[:20])) + (f" and {len(rows) - 20} more" if len(rows) > 20 else "")

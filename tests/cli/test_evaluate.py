@@ -28,6 +28,17 @@ def test_a_run_folder_is_judged_on_data_of_ones_own(
     assert 0 <= results[0]["metrics"]["text_retrieval_recall@1"] <= 1
 
 
+def test_labels_are_learnt_from_where_train_says_so(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train, data = (str(save_pairs(tmp_path / name, num_rows=45)) for name in ("train", "data"))
+    tasks = ["--task", "knn", "--task", "linear_probe", "--task", "few_label", "--baselines"]
+    assert main(["evaluate", str(run.path), *tasks, "--train", train, "--data", data]) == 0
+    shown = capsys.readouterr().out
+    for part in ("acc1@5_labels", "mean_per_class_recall", "pairs.csv knn: Raw pixels by the same protocol: acc1"):
+        assert part in shown
+
+
 def test_the_model_folder_and_the_run_give_the_same_numbers(
     run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -67,6 +78,8 @@ def test_an_open_clip_name_is_judged(tmp_path: Path, capsys: pytest.CaptureFixtu
         (["-t", "zeroshot_classification", "--label", "colour"], 'no column "colour"'),
         (["-t", "retrieval", "--text", "image_path"], '--text: no column "image_path"'),
         (["-t", "retrieval", "--delimiter", ";"], "--delimiter"),
+        (["-t", "knn"], "--train: knn learns from labelled rows; say which"),
+        (["-t", "knn", "--train", "no/such.csv"], "--train: there is no no/such.csv"),
     ],
 )
 def test_a_mistake_is_one_message(
@@ -77,6 +90,23 @@ def test_a_mistake_is_one_message(
     captured = capsys.readouterr().err
     assert "Traceback" not in captured
     assert re.search(message, captured)
+
+
+def test_a_mistake_in_the_split_of_what_is_learnt_from_names_its_option(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pairs = str(save_pairs(tmp_path / "data"))
+    command = ["evaluate", str(run.path), "-t", "knn", "-d", pairs, "--train", pairs, "--train-split", "x"]
+    assert main(command) == 2
+    assert "error: --train-split: " in capsys.readouterr().err
+
+
+def test_the_rows_learnt_from_are_not_those_judged_on(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pairs = str(save_pairs(tmp_path / "data"))
+    assert main(["evaluate", str(run.path), "-t", "knn", "-d", pairs, "--train", pairs, "--limit", "9"]) == 2
+    assert "--train: the rows learnt from are the rows judged on" in capsys.readouterr().err
 
 
 def test_an_evaluation_set_without_labels_is_refused(

@@ -6,7 +6,7 @@ import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -93,3 +93,26 @@ def recipe(train: Path | str, batch_size: int = 4, seed: int = 0, **data: Any) -
     return Recipe.model_validate(
         {"data": {"train": source, "validation": 0, **data}, "batch_size": batch_size, "seed": seed}
     )
+
+
+class Wants(NamedTuple):
+    """An objective, as far as data goes."""
+
+    views: tuple[str, ...]
+    type: str = "fake"
+    needs_labels: bool = False
+
+
+def wanting(train: Recipe, *objectives: Sequence[str] | Wants) -> Recipe:
+    """The recipe with objectives that compare these views."""
+    made = tuple(item if isinstance(item, Wants) else Wants(tuple(item)) for item in objectives)
+    return train.model_copy(update={"objectives": made})
+
+
+def write_partial(folder: Path, number: int = 60) -> Path:
+    """Write rows of which every third has no picture and every fourth no caption; labels on every second."""
+    rows = []
+    for index, name in enumerate(write_pictures(folder, number)):
+        image, text = None if index % 3 == 0 else name, "" if index % 4 == 1 else f"caption {index}"
+        rows.append({"image": image, "text": text, "label": f"class {index % 5}" if index % 2 else None})
+    return write_lines(folder / "partial.jsonl", rows)

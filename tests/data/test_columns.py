@@ -20,8 +20,8 @@ def _source(**features: Any) -> Source:
     return Source(empty, "products.csv", "train", "data.train", Path(), tuple(features))
 
 
-def _roles(source: Source, *required: str, **named: str) -> Roles:
-    return resolve_roles(source, ColumnsConfig(**named), required)
+def _roles(source: Source, *required: str, num_negatives: int = 0, **named: Any) -> Roles:
+    return resolve_roles(source, ColumnsConfig(**named), dict.fromkeys(required, ""), num_negatives=num_negatives)
 
 
 def test_roles_go_by_name_unless_named() -> None:
@@ -51,7 +51,7 @@ def test_unknown_column_names_the_nearest() -> None:
 def test_required_role_without_a_column_says_what_to_write() -> None:
     source = _source(image_path=STRING, title=STRING)
     with pytest.raises(UserError, match=r"holds the pictures, as data.columns.image: NAME"):
-        _roles(source, "text")
+        _roles(source, "image")
     with pytest.raises(UserError, match=r"holds the labels, as data.columns.label: NAME"):
         _roles(source, "label", image="image_path")
 
@@ -66,6 +66,7 @@ def test_text_is_a_string_or_a_list_of_strings(feature: Any) -> None:
 @pytest.mark.parametrize(
     ("role", "feature", "message"),
     [
+        ("positive", NUMBER, '"x" in products.csv holds int64, not text'),
         ("text", NUMBER, '"x" in products.csv holds int64, not text'),
         ("text", datasets.Value("null"), "holds only missing values, not text"),
         ("text", datasets.List(NUMBER), "holds List, not text"),
@@ -79,4 +80,53 @@ def test_text_is_a_string_or_a_list_of_strings(feature: Any) -> None:
 def test_column_that_cannot_play_its_role_is_an_error(role: str, feature: Any, message: str) -> None:
     source = _source(image=datasets.Image(), x=feature)
     with pytest.raises(UserError, match=rf"data.columns.{role}: .*{message}"):
-        _roles(source, **{role: "x"})
+        _roles(source, role, **{role: "x"})
+
+
+def test_required_role_without_a_column_says_who_needs_it() -> None:
+    source = _source(image=STRING, text=STRING, positve=STRING)
+    message = (
+        'objectives.1: simcse needs text.1, and products.csv has no column "positive" (image, text, positve); '
+        'say which column holds the positives, as data.columns.positive: NAME. Did you mean "positve"?'
+    )
+    with pytest.raises(UserError, match=re.escape(message)):
+        resolve_roles(source, ColumnsConfig(), {"positive": "objectives.1: simcse needs text.1"})
+
+
+def test_false_lets_no_column_play_a_role() -> None:
+    source = _source(image=STRING, text=STRING, group=STRING, label=STRING)
+    roles = _roles(source, text=False, group=False, label=False)
+    assert roles == Roles("image", is_ungrouped=True)
+    assert roles.described() == "image <- image"
+    with pytest.raises(UserError, match=r"objectives.0: clip needs text.0, and data.columns.text is false"):
+        resolve_roles(source, ColumnsConfig(text=False), {"text": "objectives.0: clip needs text.0"})
+
+
+def test_true_is_no_column() -> None:
+    with pytest.raises(ValueError, match="must be the name of a column, or false for none, got true"):
+        ColumnsConfig(text=True)
+
+
+def test_picture_need_not_be_there() -> None:
+    assert _roles(_source(text=STRING), "text") == Roles(text="text")
+
+
+def test_positive_and_negatives_play_only_where_they_are_required() -> None:
+    source = _source(text=STRING, positive=STRING, hard=STRING, harder=STRING)
+    assert _roles(source, "text") == Roles(text="text")
+    named = {"negatives": ["hard", "harder"]}
+    for number in (0, 1, 2):
+        roles = _roles(source, "text", "positive", num_negatives=number, **named)
+        assert roles == Roles(text="text", positive="positive", negatives=("hard", "harder")[:number])
+    assert roles.described() == "text <- text   positive <- positive   negatives <- hard, harder"
+    parts = ("image", "text.0", "text.1", "text.2", "text.3", "text.4")
+    assert [roles.column_of(part) for part in parts] == [None, "text", "positive", "hard", "harder", None]
+
+
+def test_too_few_negatives_are_said() -> None:
+    source = _source(text=STRING, negatives=STRING)
+    required = {"negatives": "objectives.0: simcse needs text.3"}
+    with pytest.raises(UserError, match=r"needs text.3, and data.columns.negatives names negatives only; name a col"):
+        resolve_roles(source, ColumnsConfig(), required, num_negatives=2)
+    with pytest.raises(UserError, match=r'data.columns.negatives: no column "hard" in products.csv'):
+        resolve_roles(source, ColumnsConfig(negatives=("negatives", "hard")))

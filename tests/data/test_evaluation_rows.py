@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import datasets
 import pytest
@@ -17,15 +18,17 @@ from tests.data.builders import (
     encoded,
     picture,
     recipe,
+    wanting,
     write_lines,
     write_pairs,
+    write_partial,
     write_pictures,
 )
 
 pytestmark = pytest.mark.usefixtures("empty_cache")
 
 
-def _open(path: Path, **columns: str) -> EvaluationRows:
+def _open(path: Path, **columns: Any) -> EvaluationRows:
     return open_evaluation_rows(SourceConfig(path=str(path)), ColumnsConfig(**columns), max_unreadable=0.5)
 
 
@@ -151,3 +154,75 @@ def test_unreadable_validation_rows_are_written_down_with_the_run(tmp_path: Path
     assert (
         f'"sample_id": {bad}, "epoch": null, "reason": "an empty file"' in (tmp_path / "quarantine.jsonl").read_text()
     )
+
+
+def test_texts_alone_have_no_pictures(tmp_path: Path) -> None:
+    file = write_lines(tmp_path / "a.jsonl", [{"text": ["a", "b"]}, {"text": None}, {"text": ["c"]}])
+    rows = _open(file)
+    assert (rows.texts, len(rows.images), len(rows), rows.ids) == ([["a", "b"], ["c"]], 0, 2, [0, 2])
+    rows.check_has("text", task="sts")
+    with pytest.raises(UserError, match=r"retrieval needs pictures: a.jsonl has no image column; name one as columns."):
+        rows.check_has("image", "text", task="retrieval")
+    with pytest.raises(UserError, match=r"probe needs labels: a.jsonl has no label column"):
+        rows.check_has("label", task="probe")
+
+
+def test_pictures_alone_have_no_texts(tmp_path: Path) -> None:
+    rows = _open(write_pairs(tmp_path, 4), text=False)
+    assert (rows.texts, len(rows.images)) == ([[]] * 4, 4)
+    rows.check_has("image", task="probe")
+    with pytest.raises(UserError, match=r"retrieval needs texts: pairs.jsonl has no text column"):
+        rows.check_has("image", "text", task="retrieval")
+
+
+def test_neither_pictures_nor_texts_is_an_error(tmp_path: Path) -> None:
+    file = write_lines(tmp_path / "a.jsonl", [{"picture": "a.png", "title": "a"}])
+    with pytest.raises(UserError, match=r"evaluate.columns.image: no column .* Say which column holds the pictures"):
+        _open(file)
+
+
+def test_missing_picture_is_left_out_with_its_reason(tmp_path: Path) -> None:
+    rows = _open(write_partial(tmp_path, 12), label=False)
+    assert rows.ids == [row for row in range(12) if row % 3 and row % 4 != 1]
+    reasons = {record.sample_id: record.reason for record in rows.left_out}
+    assert reasons[0] == "the picture is missing"
+    assert reasons[9] == "the picture is missing; the caption is missing or empty"
+
+
+IMAGE_TEXT, IMAGES, TEXTS = ("image.0", "text.0"), ("image.0", "image.0"), ("text.0", "text.0")
+
+
+def _partly_held_out(tmp_path: Path, *objectives: Any) -> tuple[EvaluationRows, set[int]]:
+    columns = {"label": False}
+    made = recipe(write_partial(tmp_path), validation=0.5, max_unreadable=0.5, columns=columns)
+    train = wanting(made, *objectives)
+    data = build_train_data(train, PREPROCESSING, CharacterTokenizer())
+    rows = validation_rows(train, data)
+    assert rows is not None
+    assert data.quarantine.num_quarantined == 0
+    return rows, set(data.held_out.tolist())
+
+
+def test_held_out_rows_that_lack_a_part_are_not_judged_on(tmp_path: Path) -> None:
+    rows, held_out = _partly_held_out(tmp_path, IMAGE_TEXT, IMAGES, TEXTS)
+    assert rows.ids == sorted(row for row in held_out if row % 3 and row % 4 != 1)
+    assert 0 < len(rows) < len(held_out)
+    assert all(rows.texts)
+    assert len(rows.images) == len(rows)
+
+
+def test_held_out_rows_need_no_more_than_the_objectives(tmp_path: Path) -> None:
+    rows, held_out = _partly_held_out(tmp_path / "a", IMAGES)
+    assert set(rows.ids) == held_out
+    assert [bool(texts) for texts in rows.texts] == [row % 4 != 1 for row in rows.ids]
+    rows, held_out = _partly_held_out(tmp_path / "b", TEXTS)
+    assert set(rows.ids) == held_out
+    assert (len(rows.images), all(rows.texts)) == (0, True)
+
+
+def test_no_held_out_row_with_all_parts_is_an_error(tmp_path: Path) -> None:
+    lines = [{"image": name, "text": None} for name in write_pictures(tmp_path, 20)]
+    lines += [{"image": None, "text": f"t{row}"} for row in range(20)]
+    train = wanting(recipe(write_lines(tmp_path / "a.jsonl", lines), validation=0.5), IMAGE_TEXT, IMAGES, TEXTS)
+    with pytest.raises(UserError, match=r"data.validation: none of the \d+ rows held out of a.jsonl has all that is"):
+        _validation(train)

@@ -12,7 +12,16 @@ from tests.data.builders import write_pictures
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    for name in ("products.csv", "more.csv", "rows.jsonl", "rows.json", "part.parquet", "shard.tar", "notes.md"):
+    for name in (
+        "products.csv",
+        "more.csv",
+        "rows.jsonl",
+        "rows.json",
+        "part.parquet",
+        "shard.tar",
+        "notes.md",
+        "lines.txt",
+    ):
         (tmp_path / name).write_text("x")
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -26,6 +35,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("rows.json", "jsonl"),
         ("part.parquet", "parquet"),
         ("shard.tar", "webdataset"),
+        ("lines.txt", "text"),
         ("glyphs", "glyphs"),
         ("digits", "digits"),
         ("someone/products", "hub"),
@@ -49,6 +59,7 @@ def test_glob_finds_files_in_order(folder: Path) -> None:
         ("/a/b/c", "auto", "data.train.path: there is no /a/b/c."),
         ("*.xls", "auto", "data.train.path: no file matches *.xls"),
         ("*s.*", "auto", "it matches files of several kinds"),
+        ("line.txt", "auto", 'there is no line.txt. Did you mean "lines.txt"?'),
         ("notes.md", "auto", "cannot tell how to read notes.md; known are .csv, .tsv"),
         ("products.csv", "imagefolder", "data.train.format: imagefolder reads a folder"),
         ("someone/products", "csv", "there is no someone/products"),
@@ -98,3 +109,18 @@ def test_folders_of_splits_are_splits(tmp_path: Path) -> None:
         locate(str(tmp_path), "auto", "valid", "k")
     with pytest.raises(UserError, match="has no folders of splits"):
         locate(str(tmp_path / "train"), "auto", "validation", "k")
+
+
+@pytest.mark.parametrize("other", ["rows.csv", "rows.jsonl"])
+def test_data_files_win_over_texts_beside_them(tmp_path: Path, other: str) -> None:
+    for name in ("LICENSE.txt", other, "zzz.txt"):
+        (tmp_path / name).write_text("x")
+    location = locate(str(tmp_path), "auto", None, "data.train")
+    assert [file.name for file in location.files] == [other]
+
+
+def test_folder_of_texts(tmp_path: Path) -> None:
+    for name in ("b.txt", "a.txt"):
+        (tmp_path / name).write_text("x")
+    location = locate(str(tmp_path), "auto", None, "data.train")
+    assert (location.format, [file.name for file in location.files]) == ("text", ["a.txt", "b.txt"])

@@ -99,7 +99,9 @@ def test_drawing_leaves_the_callers_random_state_alone(tmp_path: Path) -> None:
 def test_resume_reads_no_skipped_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = _data(recipe(write_pairs(tmp_path, 24)))
     read, seen = data.builder.reader.read, []
-    monkeypatch.setattr(data.builder.reader, "read", lambda rows: seen.extend(rows.tolist()) or read(rows))
+    monkeypatch.setattr(
+        data.builder.reader, "read", lambda rows, *more: seen.extend(rows.tolist()) or read(rows, *more)
+    )
     (batch,) = _draw(data, 1, start=11)
     assert seen == batch.sample_ids.tolist()
 

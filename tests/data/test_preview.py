@@ -8,7 +8,7 @@ from PIL import Image
 
 from mmcl.data.preview import preview_sheet
 from mmcl.errors import UserError
-from tests.data.builders import PREPROCESSING, picture, recipe, write_lines, write_pairs
+from tests.data.builders import PREPROCESSING, Wants, picture, recipe, write_lines, write_pairs
 
 pytestmark = pytest.mark.usefixtures("empty_cache")
 
@@ -52,3 +52,27 @@ def test_rows_that_cannot_be_used_are_shown_with_the_reason(tmp_path: Path, stre
 def test_missing_column_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r'data.columns.text: no column "titel"'):
         _sheet(write_pairs(tmp_path, 1), columns={"text": "titel"})
+
+
+def test_texts_alone_have_no_picture_columns(tmp_path: Path) -> None:
+    file = write_lines(tmp_path / "a.jsonl", [{"text": "a", "positive": "b"}, {"text": "c", "positive": None}])
+    wants = Wants(("text.0", "text.1"))
+    data = recipe(file).data
+    plain = np.asarray(preview_sheet(data, PREPROCESSING)).astype(int)
+    assert plain.shape[1] == 8 + 320
+    both = np.asarray(preview_sheet(data, PREPROCESSING, objectives=[wants])).astype(int)
+    assert (both[:168] < 100).sum() > (plain[:168] < 100).sum()
+    is_red = (both[..., 0] - both[..., 1] > 100) & (both[..., 0] > 150)
+    assert not is_red[:168].any()
+    assert is_red[168:].any()
+
+
+def test_what_a_row_may_lack_is_said_in_grey(tmp_path: Path) -> None:
+    write_pairs(tmp_path, 1)
+    file = write_lines(tmp_path / "a.jsonl", [{"image": None, "text": "x"}, {"image": "0.png", "text": "y"}])
+    data = recipe(file).data
+    clip, simcse = Wants(("image.0", "text.0")), Wants(("text.0", "text.0"))
+    for objectives, is_left_out in (([clip], True), ([clip, simcse], False)):
+        sheet = np.asarray(preview_sheet(data, PREPROCESSING, objectives=objectives)).astype(int)[:168, :500]
+        assert (sheet < 200).any()
+        assert (sheet[..., 0] - sheet[..., 1] > 100).any() == is_left_out

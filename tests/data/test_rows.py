@@ -12,14 +12,23 @@ from mmcl.data.rows import BatchBuilder, BatchRequest, BuiltBatch, RowReader
 from mmcl.data.sources import open_source
 from mmcl.data.views import ImageView
 from mmcl.recipe_data import AffineConfig, ColumnsConfig, ImageViewConfig, SourceConfig
-from tests.data.builders import PREPROCESSING, CharacterTokenizer, encoded, picture, texts_of, write_lines, write_pairs
+from tests.data.builders import (
+    PREPROCESSING,
+    CharacterTokenizer,
+    encoded,
+    picture,
+    texts_of,
+    write_lines,
+    write_pairs,
+    write_pictures,
+)
 
 pytestmark = pytest.mark.usefixtures("empty_cache")
 
 
 def _builder(file: Path, *views: ImageViewConfig, seed: int = 0, max_pixels: int = 10_000) -> BatchBuilder:
     source = open_source(SourceConfig(path=str(file)))
-    reader = RowReader(source, resolve_roles(source, ColumnsConfig(), ("text",)))
+    reader = RowReader(source, resolve_roles(source, ColumnsConfig()))
     made = [ImageView(view, PREPROCESSING) for view in views or (ImageViewConfig(),)]
     return BatchBuilder(reader, made, CharacterTokenizer(), seed, max_pixels)
 
@@ -115,3 +124,138 @@ def test_rows_of_a_stream_come_with_the_request(tmp_path: Path) -> None:
     assert batch is not None
     assert texts_of(batch.texts[0]) == ["a text"]
     assert torch.equal(batch.images[0][0], PREPROCESSING.resize(picture(1)))
+
+
+def _partial(folder: Path, *views: ImageViewConfig, num_texts: int = 1) -> BatchBuilder:
+    rows = [
+        {"image": name, "text": text, "positive": positive}
+        for name, text, positive in (
+            ("0.png", "zero", "nought"),
+            (None, "one", None),
+            ("2.png", "", "deux"),
+            ("3.png", None, None),
+            (None, "four", "quatre"),
+        )
+    ]
+    write_pictures(folder, 5)
+    source = open_source(SourceConfig(path=str(write_lines(folder / "a.jsonl", rows))))
+    resolved = resolve_roles(source, ColumnsConfig(), {"positive": ""})
+    reader = RowReader(source, resolved, ("image", "text.0", "text.1"))
+    made = [ImageView(view, PREPROCESSING) for view in views]
+    return BatchBuilder(reader, made, CharacterTokenizer(), 0, 10_000, num_texts, is_partial=True)
+
+
+def test_partial_batch_says_which_rows_have_what(tmp_path: Path) -> None:
+    view = ImageViewConfig(random_resized_crop=(0.2, 1.0))
+    batch = _partial(tmp_path, view, view, num_texts=2)[_request(4, 2, 0, 1, 3)].batch
+    assert batch is not None
+    assert batch.sample_ids.tolist() == [4, 2, 0, 1, 3]
+    assert batch.image_rows is not None
+    assert batch.text_rows is not None
+    assert batch.image_rows.tolist() == [1, 2, 4]
+    assert [rows.tolist() for rows in batch.text_rows] == [[0, 2, 3], [0, 1, 2]]
+    assert [view.shape for view in batch.images] == [(3, 3, 8, 8)] * 2
+    assert [texts_of(tokens)[1:] for tokens in batch.texts] == [["zero", "one"], ["deux", "nought"]]
+
+
+def test_batch_without_a_picture_has_none_of_the_right_size(tmp_path: Path) -> None:
+    batch = _partial(tmp_path, ImageViewConfig(), ImageViewConfig(size=5))[_request(1, 4)].batch
+    assert batch is not None
+    assert [(view.shape, view.dtype) for view in batch.images] == [
+        ((0, 3, 8, 8), torch.uint8),
+        ((0, 3, 5, 5), torch.uint8),
+    ]
+    assert batch.image_rows is not None
+    assert (batch.image_rows.tolist(), batch.image_rows.dtype) == ([], torch.int64)
+
+
+def test_batch_without_a_text_has_no_tokens(tmp_path: Path) -> None:
+    batch = _partial(tmp_path, ImageViewConfig())[_request(2, 3)].batch
+    assert batch is not None
+    (tokens,) = batch.texts
+    assert (tokens.input_ids.shape, tokens.attention_mask.shape) == ((0, 1), (0, 1))
+    assert tokens.input_ids.dtype == tokens.attention_mask.dtype == torch.int64
+    assert batch.text_rows is not None
+    assert batch.text_rows[0].tolist() == []
+
+
+def test_row_looks_the_same_in_a_partial_batch(tmp_path: Path) -> None:
+    view = ImageViewConfig(random_resized_crop=(0.2, 1.0))
+    alone, among = (_partial(tmp_path, view)[_request(*rows, epoch=2)].batch for rows in ((2,), (1, 3, 2)))
+    assert alone is not None
+    assert among is not None
+    assert torch.equal(alone.images[0][0], among.images[0][1])
+
+
+def test_unreadable_picture_takes_its_caption_along(tmp_path: Path) -> None:
+    builder = _partial(tmp_path, ImageViewConfig())
+    (tmp_path / "0.png").write_bytes(b"")
+    built = builder[_request(0, 1, 3)]
+    assert built.batch is not None
+    assert built.batch.sample_ids.tolist() == [1, 3]
+    assert built.batch.image_rows is not None
+    assert built.batch.text_rows is not None
+    assert (built.batch.image_rows.tolist(), built.batch.text_rows[0].tolist()) == ([1], [0])
+    assert [(record.sample_id, record.reason) for record in built.records] == [(0, "an empty file")]
+
+
+def test_missing_picture_is_unreadable_where_all_rows_have_one(tmp_path: Path) -> None:
+    rows = [{"image": None, "text": "a"}, {"image": encoded(picture(1)), "text": "b"}]
+    built = _builder(write_pairs(tmp_path))[_request(0, 1, rows=rows)]
+    assert built.batch is not None
+    assert (len(built.batch), len(built.batch.images[0]), texts_of(built.batch.texts[0])) == (1, 1, ["b"])
+    assert [record.reason for record in built.records] == ["no picture: the value is missing"]
+
+
+def test_labels_come_with_their_rows(tmp_path: Path) -> None:
+    builder = _builder(write_pairs(tmp_path))
+    (tmp_path / "4.png").unlink()
+    batch = builder[_request(5, 4, 2, labels=np.array([7, 8, -1]))].batch
+    assert batch is not None
+    assert batch.labels is not None
+    assert (batch.labels.tolist(), batch.labels.dtype) == ([7, -1], torch.int64)
+    assert (batch.image_rows, batch.text_rows) == (None, None)
+    plain = builder[_request(5)].batch
+    assert plain is not None
+    assert plain.labels is None
+
+
+def test_each_view_is_of_its_own_size_and_draw(tmp_path: Path) -> None:
+    crop = {"random_resized_crop": (0.2, 1.0)}
+    views = [ImageViewConfig(**crop), ImageViewConfig(**crop), ImageViewConfig(size=4, **crop)]
+    batch = _builder(write_pairs(tmp_path), *views)[_request(1, 2)].batch
+    assert batch is not None
+    assert [view.shape[-1] for view in batch.images] == [8, 8, 4]
+    assert not torch.equal(batch.images[0], batch.images[1])
+
+
+def test_decoded_pictures_are_kept_and_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    builder = _builder(write_pairs(tmp_path), ImageViewConfig(affine=AffineConfig(degrees=40)))
+    first = builder[_request(1, 2, 4)]
+    read, seen = builder.reader.read, []
+    monkeypatch.setattr(
+        builder.reader, "read", lambda rows, *more: seen.append((rows.tolist(), *more)) or read(rows, *more)
+    )
+    for index in (1, 2, 4):
+        (tmp_path / f"{index}.png").unlink()
+    assert _same(first, builder[_request(1, 2, 4)])
+    mixed = builder[_request(2, 7)].batch
+    assert mixed is not None
+    assert texts_of(mixed.texts[0]) == ["caption 2", "caption 7"]
+    assert [call for call in seen if call[0]] == [([1, 2, 4], False), ([7], True), ([2], False)]
+
+
+def test_pictures_of_a_stream_are_not_kept(tmp_path: Path) -> None:
+    builder = _builder(write_pairs(tmp_path))
+    for seed in (1, 2):  # another picture at the same place, as of a stream that changed between its passes
+        batch = builder[_request(0, rows=[{"image": encoded(picture(seed)), "text": "a"}])].batch
+        assert batch is not None
+        assert torch.equal(batch.images[0][0], PREPROCESSING.resize(picture(seed)))
+
+
+def test_only_the_columns_of_the_parts_are_read(tmp_path: Path) -> None:
+    source = open_source(SourceConfig(path=str(write_pairs(tmp_path))))
+    roles = resolve_roles(source, ColumnsConfig())
+    assert RowReader(source, roles, ("text.0",)).read(np.array([1])) == [{"text": ["caption 1"]}]
+    assert RowReader(source, roles, ("image",)).read(np.array([1])) == [{"image": "1.png"}]
+    assert RowReader(source, roles, ("image",)).read(np.array([1, 2]), False) == [{}, {}]

@@ -264,3 +264,36 @@ def test_shared_emoji_and_clothing_open() -> None:
     assert decode_image(emoji.dataset[0]["image"]).mode == "RGB"
     clothing = _open(SHARED / "clothing", split="validation")
     assert len(clothing.dataset.features["label"].names) == 10
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+@pytest.mark.parametrize("path", ["*.txt", ""])
+def test_texts_are_lines_and_blank_ones_are_skipped(tmp_path: Path, streaming: bool, path: str) -> None:
+    (tmp_path / "a.txt").write_bytes("\ufeffone\r\n\n \t\n  two \n".encode())
+    (tmp_path / "b.txt").write_bytes("drei\u2028vier\n\nfünf".encode())
+    source = open_source(SourceConfig(path=str(tmp_path / path), streaming=streaming))
+    assert source.columns == ("text",)
+    assert [row["text"] for row in source.dataset] == ["one", "  two ", "drei\u2028vier", "fünf"]
+    limited = open_source(SourceConfig(path=str(tmp_path / path), streaming=streaming, limit=2))
+    assert [row["text"] for row in limited.dataset] == ["one", "  two "]
+
+
+def test_any_file_can_be_read_as_text(tmp_path: Path) -> None:
+    (tmp_path / "notes.md").write_text("# A\nb\n")
+    source = open_source(SourceConfig(path=str(tmp_path / "notes.md"), format="text"))
+    assert source.dataset["text"][:] == ["# A", "b"]
+
+
+def test_text_without_a_line_or_not_in_utf8_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("\n \n")
+    (tmp_path / "b.txt").write_bytes("für".encode("latin-1"))
+    with pytest.raises(UserError, match=r"data.train.path: .*a.txt holds no rows"):
+        open_source(SourceConfig(path=str(tmp_path / "a.txt")))
+    with pytest.raises(UserError, match=r"data.train.path: cannot read .*b.txt as text: .*utf-8"):
+        open_source(SourceConfig(path=str(tmp_path / "b.txt")))
+
+
+def test_splits_of_digits_open() -> None:
+    assert len(open_source(SourceConfig(path="digits", split="test")).dataset) == 450
+    with pytest.raises(UserError, match=r'no split "validation" in digits'):
+        open_source(SourceConfig(path="digits", split="validation"))

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from mmcl.data.columns import Roles
-from mmcl.data.rows import BatchRequest
+from mmcl.data.needs import RowNeeds
+from mmcl.data.rows import BatchRequest, RowReader
 from mmcl.data.sources import open_source
 from mmcl.data.streams import StreamPlan
 from mmcl.errors import UserError
@@ -21,8 +22,10 @@ def _plan(folder: Path, rows: list[Any], batch_size: int = 4, buffer: int = 10, 
     lines = [{"image": f"{i}.png", "text": f"t{i}", "group": f"g{i}"} | row for i, row in enumerate(rows)]
     file = write_lines(folder / "a.jsonl", lines)
     source = open_source(SourceConfig(path=str(file), streaming=True))
-    roles = Roles("image", "text", "group")
-    return StreamPlan(source, roles, batch_size, options.get("seed", 0), buffer, options.get("unique_groups", False))
+    reader = RowReader(source, Roles("image", "text", "group", **options.get("roles", {})))
+    needs = RowNeeds(options.get("wanted", (frozenset({"image", "text.0"}),)), 1, 1)
+    seed, unique_groups = options.get("seed", 0), options.get("unique_groups", False)
+    return StreamPlan(source, reader, needs, batch_size, seed, buffer, unique_groups)
 
 
 def _ids(requests: list[BatchRequest]) -> list[int]:
@@ -93,3 +96,21 @@ def test_error_within_the_stream_is_one_message(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text("{broken\n")
     with pytest.raises(UserError, match=r"cannot read a.jsonl as a stream"):
         next(plan.requests(0, 0, 1))
+
+
+def test_rows_are_passed_over_that_no_objective_can_use(tmp_path: Path) -> None:
+    rows = [{"text": None} if index % 3 == 0 else {"image": None} if index % 3 == 1 else {} for index in range(12)]
+    wanted = (frozenset({"image", "text.0"}), frozenset({"image"}))
+    requests = list(islice(_plan(tmp_path, rows, wanted=wanted).requests(0, 0, 1), 2))
+    assert sorted(_ids(requests)) == [index for index in range(12) if index % 3 != 1]
+    told = [(record.sample_id, record.reason) for request in requests for record in request.left_out]
+    assert told == [(index, "the picture is missing") for index in (1, 4, 7, 10)]
+
+
+def test_labels_are_those_of_a_class_column(tmp_path: Path) -> None:
+    rows = [{"label": index % 2 - (index == 3)} for index in range(8)]
+    plan = _plan(tmp_path, rows, roles={"label": "label", "label_names": ("a", "b")})
+    for request in islice(plan.requests(0, 0, 1), 2):
+        assert request.labels is not None
+        expected = [position % 2 - (position == 3) for position in request.positions.tolist()]
+        assert request.labels.tolist() == expected

@@ -21,6 +21,7 @@ EVERY_OPTION = {
     "color_jitter": (0.4, 0.4, 0.4, 0.1),
     "grayscale": 0.5,
     "gaussian_blur": 0.5,
+    "solarize": 0.5,
 }
 
 
@@ -107,3 +108,44 @@ def test_grayscale_always_has_equal_channels() -> None:
     pixels = _draw(_view(grayscale=1.0), picture())
     assert torch.equal(pixels[0], pixels[1])
     assert torch.equal(pixels[0], pixels[2])
+
+
+def test_solarize_inverts_what_is_bright() -> None:
+    image = Image.new("RGB", (16, 16), (127, 128, 250))
+    assert _draw(_view(solarize=1.0), image)[:, 0, 0].tolist() == [127, 127, 5]
+
+
+@pytest.mark.parametrize("options", [{}, {"affine": AFFINE}, EVERY_OPTION])
+def test_view_has_its_own_size(options: dict[str, Any]) -> None:
+    view = ImageView(ImageViewConfig(size=10, **options), ImagePreprocessing(16, "shortest", "bilinear", resize_to=20))
+    assert view.size == 10
+    assert _draw(view, picture(size=(40, 30)), 2).shape == (3, 10, 10)
+
+
+def test_view_of_the_models_size_keeps_its_crop() -> None:
+    preprocessing, image = ImagePreprocessing(16, "shortest", "bilinear", resize_to=20), picture(size=(40, 30))
+    for config in (ImageViewConfig(), ImageViewConfig(size=16)):
+        assert torch.equal(_draw(ImageView(config, preprocessing), image), preprocessing.resize(image))
+
+
+def test_colour_changes_are_torchvisions_on_the_resized_picture() -> None:
+    view, image = _view(color_jitter=(0.4, 0.4, 0.4, 0.1)), picture(size=(16, 16))
+    torch.manual_seed(3)
+    reference = v2.ColorJitter(0.4, 0.4, 0.4, 0.1)(image)
+    assert torch.equal(_draw(view, image, 3), v2.functional.pil_to_tensor(reference))
+
+
+def test_blur_is_torchvisions() -> None:
+    view, image = _view(size=40, gaussian_blur=1.0), picture(size=(40, 40))
+    torch.manual_seed(3)
+    torch.rand(1)  # whether
+    reference = v2.GaussianBlur(5, (0.1, 2.0))(v2.functional.pil_to_tensor(image))
+    assert torch.equal(_draw(view, image, 3), reference)
+
+
+def test_the_callers_picture_is_not_changed() -> None:
+    for image in (picture(size=(16, 16)), picture(size=(16, 16)).convert("L")):
+        before = image.tobytes()
+        for options in ({}, {"affine": AFFINE}, EVERY_OPTION):
+            _draw(_view(**options), image)[0].zero_()  # as grey channels are one, a write goes to all three
+        assert image.tobytes() == before

@@ -29,6 +29,7 @@ def result() -> TaskResult:
         notes=("a note",),
         template_hash="abc",
         preprocessing={"size": 32, "mean": (0.5, 0.5, 0.5), "std": np.float32(0.25)},
+        protocol={"k": np.int64(20), "grid": (0.1, 1.0)},
         versions={"numpy": "2"},
         examples={"rank": np.arange(12)},
     )
@@ -48,6 +49,7 @@ def test_json_has_the_keys_of_the_field_and_fractions(result: TaskResult) -> Non
     assert record["metrics"]["image_retrieval_recall@1"] == 0.527
     assert record["metrics"]["acc5"] is None
     assert record["preprocessing"] == {"size": 32, "mean": [0.5, 0.5, 0.5], "std": 0.25}
+    assert record["protocol"] == {"k": 20, "grid": [0.1, 1.0]}
     assert "rank" not in record
     assert "examples" not in record
 

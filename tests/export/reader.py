@@ -65,6 +65,47 @@ def by_towers(folder: str, pictures: list[Image.Image], texts: list[str], paddin
     return images, pooled @ load_file(f"{folder}/text_projection/model.safetensors")["linear.weight"].T
 
 
+def by_image_encoder(
+    folder: str, pictures: list[Image.Image], texts: list[str], padding: object
+) -> tuple[object, object]:
+    from transformers import AutoImageProcessor, AutoModel
+
+    pixels = AutoImageProcessor.from_pretrained(folder)(pictures, return_tensors="pt")
+    return AutoModel.from_pretrained(folder).eval()(**pixels).last_hidden_state.mean(1), NOTHING
+
+
+def by_text_encoder(
+    folder: str, pictures: list[Image.Image], texts: list[str], padding: object
+) -> tuple[object, object]:
+    from transformers import AutoModel, AutoTokenizer
+
+    tokens = AutoTokenizer.from_pretrained(folder)(texts, padding=padding, truncation=True, return_tensors="pt")
+    return NOTHING, AutoModel.from_pretrained(folder).eval()(**tokens).last_hidden_state[:, 0]
+
+
+def by_sentence_transformers_of_pictures(
+    folder: str, pictures: list[Image.Image], texts: list[str], padding: object
+) -> tuple[object, object]:
+    return _by_stock_modules(folder, pictures), NOTHING
+
+
+def by_sentence_transformers_of_texts(
+    folder: str, pictures: list[Image.Image], texts: list[str], padding: object
+) -> tuple[object, object]:
+    return NOTHING, _by_stock_modules(folder, texts)
+
+
+def _by_stock_modules(folder: str, items: list) -> torch.Tensor:
+    from sentence_transformers import SentenceTransformer
+
+    rows = torch.tensor(SentenceTransformer(folder, device="cpu").encode(items, show_progress_bar=False))
+    torch.testing.assert_close(rows.norm(dim=1), torch.ones(len(rows)))
+    return rows
+
+
+NOTHING = np.zeros((0, 1))
+
+
 def main() -> None:
     jobs = json.loads(Path(sys.argv[1]).read_text())
     pictures = [Image.open(path) for path in jobs["pictures"]]

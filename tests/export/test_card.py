@@ -10,7 +10,7 @@ from mmcl.export.card import ModelCardFacts, Score, write_card
 from mmcl.export.verify import FormCheck
 from mmcl.model import TwoTower, build_model
 from tests.towers import tiny_configs as tiny
-from tests.towers.tiny_configs import joint, pair
+from tests.towers.tiny_configs import joint, lone_image, lone_text, pair
 
 FACTS = ModelCardFacts(
     "tiny pair",
@@ -105,3 +105,34 @@ def test_siglip_is_shown_with_its_padding(tokenizer: str, tmp_path: Path) -> Non
     assert "logit bias -10" in text
     clip = build_model(joint("clip", tokenizer))
     assert "padding=True" in card(clip, tmp_path, [FormCheck("transformers", 1.0)], form="joint")
+
+
+@pytest.mark.parametrize(
+    ("name", "form", "library", "tags"),
+    [
+        ("image", "single", "transformers", "image"),
+        ("text", "single", "sentence-transformers", "text"),
+        ("static", "static", "sentence-transformers", "text"),
+    ],
+)
+def test_a_lone_tower_is_shown_without_the_other(
+    tokenizer: str, tmp_path: Path, name: str, form: str, library: str, tags: str
+) -> None:
+    config = {
+        "image": lone_image(tiny.VIT),
+        "text": lone_text(tiny.BERT, tokenizer),
+        "static": lone_text(tiny.STATIC, tokenizer),
+    }[name]
+    ways = ["mmcl", "sentence_transformers", *(["backbone"] if form == "single" else [])]
+    text = card(build_model(config), tmp_path, [FormCheck(way, 1.0) for way in ways], form=form)
+    metadata = yaml.safe_load(text.split("---\n")[1])
+    assert metadata["library_name"] == library
+    assert tags in metadata["tags"]
+    assert "image-text" not in metadata["tags"]
+    assert ("images = model.encode" in text) == (name == "image")
+    assert ("texts = model.encode" in text) == (name != "image")
+    assert ("AutoImageProcessor" in text) == (name == "image")
+    assert ("| picture |" in text) == (name == "image")
+    assert ("Texts are cut" in text) == (name != "image")
+    assert "temperature" not in text
+    assert name != "static" or "| parameters | 108 |" in text, "18 tokens of 6 numbers, and no temperature"

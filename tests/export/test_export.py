@@ -12,7 +12,7 @@ from mmcl.export import export as module
 from mmcl.model import build_model
 from mmcl.recipe_model import ModelConfig
 from tests.towers import tiny_configs as tiny
-from tests.towers.tiny_configs import pair, scramble
+from tests.towers.tiny_configs import lone_image, lone_text, pair, scramble
 
 CARD = ModelCardFacts("tiny")
 
@@ -30,6 +30,29 @@ def test_every_way_to_open_it_is_checked_and_holds(config: ModelConfig, tmp_path
     assert [check.name for check in report.checks] == ["mmcl", "towers", "sentence_transformers"]
     assert not report.failures
     assert report.folder == tmp_path / "run" / "model"
+
+
+@pytest.mark.parametrize("name", ["vit", "convnext-mean", "resnet", "timm", "bert", "bert-head", "gpt2", "static"])
+def test_every_way_to_open_one_tower_is_checked_and_holds(tokenizer: str, tmp_path: Path, name: str) -> None:
+    config = {
+        "vit": lone_image(tiny.VIT, pooling="cls"),
+        "convnext-mean": lone_image(tiny.CONVNEXT, pooling="mean"),
+        "resnet": lone_image(tiny.RESNET),
+        "timm": lone_image(tiny.TIMM_RESNET),
+        "bert": lone_text(tiny.BERT, tokenizer),
+        "bert-head": lone_text(tiny.BERT, tokenizer, pooling="cls"),
+        "gpt2": lone_text(tiny.GPT2, tokenizer, pooling="last"),
+        "static": lone_text(tiny.STATIC, tokenizer),
+    }[name]
+    model = build_model(config)
+    if name == "bert-head":
+        model.keep_text_head()
+    scramble(model)
+    report = export_model(model, tmp_path / "model", CARD)
+    assert report.form == ("static" if name == "static" else "single")
+    ways = ["mmcl", "sentence_transformers"] if name == "static" else ["mmcl", "backbone", "sentence_transformers"]
+    assert [check.name for check in report.checks] == ways
+    assert not report.failures, [str(check) for check in report.failures]
 
 
 def test_nothing_is_left_beside_it(config: ModelConfig, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from mmcl.export.forms import form_of, write_form
 from mmcl.model import TwoTower, build_model
 from mmcl.recipe_model import ModelConfig
 from tests.towers import tiny_configs as tiny
-from tests.towers.tiny_configs import joint, pair
+from tests.towers.tiny_configs import joint, lone_image, lone_text, pair
 
 
 def write(model: TwoTower, folder: Path) -> Path:
@@ -47,6 +47,47 @@ def test_form_of_a_pair_goes_by_its_poolings(
 def test_form_of_whole_models(tokenizer: str, open_clip_name: str) -> None:
     assert form_of(build_model(joint("clip", tokenizer))) == "joint"
     assert form_of(build_model(ModelConfig(name=open_clip_name, pretrained=False))) == "open_clip"
+
+
+def modules_of(folder: Path) -> list[tuple[str, str]]:
+    entries = json.loads((folder / "modules.json").read_text())
+    return [(entry["path"], entry["type"].rsplit(".", 1)[-1]) for entry in entries]
+
+
+def test_a_lone_text_tower_is_stock_modules(tokenizer: str, tmp_path: Path) -> None:
+    model = build_model(lone_text(tiny.BERT, tokenizer, pooling="cls"))
+    pooled = [("", "Transformer"), ("pooling", "Pooling")]
+    last = [("normalize", "Normalize")]
+    assert modules_of(write(model, tmp_path / "unsupervised")) == [*pooled, *last]
+    model.keep_text_head()
+    folder = write(model, tmp_path / "supervised")
+    assert modules_of(folder) == [*pooled, ("head", "Dense"), *last]
+    head = json.loads((folder / "head" / "config.json").read_text())
+    assert (head["bias"], head["activation_function"]) == (True, "torch.nn.modules.activation.Tanh")
+    assert json.loads((folder / "pooling" / "config.json").read_text())["pooling_mode"] == "cls"
+    assert form_of(model) == "single"
+
+
+def test_a_lone_image_tower_is_stock_modules(tmp_path: Path) -> None:
+    assert modules_of(write(build_model(lone_image(tiny.TIMM_RESNET)), tmp_path / "pooled")) == [
+        ("", "Transformer"),
+        ("normalize", "Normalize"),
+    ]
+    folder = write(build_model(lone_image(tiny.VIT)), tmp_path / "mean")
+    assert [kind for _, kind in modules_of(folder)] == ["Transformer", "Pooling", "Normalize"]
+    assert (folder / "preprocessor_config.json").is_file()
+    assert not list(folder.glob("tokenizer*"))
+
+
+def test_a_static_tower_is_one_table_and_a_tokenizer_that_cuts(tokenizer: str, tmp_path: Path) -> None:
+    model = build_model(lone_text(tiny.STATIC, tokenizer, max_length=9))
+    folder = write(model, tmp_path / "x")
+    assert modules_of(folder) == [("", "StaticEmbedding"), ("normalize", "Normalize")]
+    stored = load_file(folder / "model.safetensors")
+    assert stored.keys() == {"embedding.weight"}
+    assert torch.equal(stored["embedding.weight"], model.towers.embedding.weight)
+    assert json.loads((folder / "tokenizer.json").read_text())["truncation"]["max_length"] == 9
+    assert form_of(model) == "static"
 
 
 def test_a_pair_with_a_bias_keeps_it_beside_a_router(tokenizer: str, tmp_path: Path) -> None:

@@ -29,8 +29,26 @@ def test_files_are_what_sentence_transformers_reads(tmp_path: Path, name: str) -
         assert (module.embedding_dimension, module.pooling_mode) == (4, "lasttoken")
 
 
+def test_a_head_with_bias_and_activation_is_what_sentence_transformers_reads(tmp_path: Path) -> None:
+    from sentence_transformers.util import import_from_string
+
+    weight, bias = torch.randn(3, 4), torch.randn(3)
+    st.write_dense(tmp_path, weight, bias, torch.nn.Tanh)
+    module = import_from_string(st.DENSE).load(str(tmp_path))
+    rows = torch.randn(5, 4)
+    expected = torch.tanh(rows @ weight.T + bias)
+    torch.testing.assert_close(module({"sentence_embedding": rows})["sentence_embedding"], expected)
+
+
 def test_class_paths_are_those_that_sentence_transformers_writes() -> None:
-    from sentence_transformers.sentence_transformer.modules import Dense, Normalize, Pooling, Router, Transformer
+    from sentence_transformers.sentence_transformer.modules import (
+        Dense,
+        Normalize,
+        Pooling,
+        Router,
+        StaticEmbedding,
+        Transformer,
+    )
 
     classes = {
         st.TRANSFORMER: Transformer,
@@ -38,6 +56,7 @@ def test_class_paths_are_those_that_sentence_transformers_writes() -> None:
         st.DENSE: Dense,
         st.NORMALIZE: Normalize,
         st.ROUTER: Router,
+        st.STATIC_EMBEDDING: StaticEmbedding,
     }
     for path, kind in classes.items():
         assert path == f"{kind.__module__}.{kind.__name__}"

@@ -126,7 +126,7 @@ def test_a_checkpoint_without_preprocessing_says_what_it_takes(
 def test_one_tower_is_no_joint_model(tmp_path: Path) -> None:
     ViTModel(ViTConfig(**tiny.PATCHES)).save_pretrained(tmp_path)
     with pytest.raises(
-        UserError, match="is a vit, which does not encode both pictures and texts; give a joint model, or"
+        UserError, match="is a vit, which does not encode both pictures and texts; give a joint model, a pair"
     ):
         build_joint(ModelConfig(name=str(tmp_path)))
 

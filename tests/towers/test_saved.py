@@ -12,14 +12,16 @@ from mmcl.errors import UserError
 from mmcl.export import ModelCardFacts, export_model
 from mmcl.model import TwoTower, build_model
 from mmcl.recipe_model import ModelConfig
-from mmcl.towers.saved import Description, is_saved
+from mmcl.towers.description import Description, is_saved
 from tests.tiny import random_batch
 from tests.towers import tiny_configs as tiny
-from tests.towers.tiny_configs import joint, pair
+from tests.towers.tiny_configs import joint, lone_image, lone_text, pair
 
 
-def exported(config: ModelConfig, folder: Path) -> TwoTower:
+def exported(config: ModelConfig, folder: Path, keeps_head: bool = False) -> TwoTower:
     model = build_model(config, seed=5)
+    if keeps_head:
+        model.keep_text_head()
     with torch.no_grad():
         model.logit_scale.log_scale.fill_(1.25)
         if model.logit_bias is not None:
@@ -56,6 +58,53 @@ def test_loading_gives_exactly_what_was_saved(tmp_path: Path, tokenizer: str, op
         assert after.state_dict().keys() == before.state_dict().keys(), "no pooler comes back"
     trained = sum(p.numel() for p in after.parameters() if p.requires_grad)
     assert trained == sum(p.numel() for p in before.parameters() if p.requires_grad)
+
+
+@pytest.mark.parametrize("name", ["vit", "vit-pooler", "resnet", "dinov2", "timm", "clip-vision"])
+def test_a_lone_image_tower_comes_back_exactly(tmp_path: Path, name: str) -> None:
+    config = {
+        "vit": lone_image(tiny.VIT, image_mean=(0.1, 0.2, 0.3)),
+        "vit-pooler": lone_image(tiny.VIT, pooling="pooler"),
+        "resnet": lone_image(tiny.RESNET),
+        "dinov2": lone_image(tiny.DINOV2, pooling="cls"),
+        "timm": lone_image(tiny.TIMM_RESNET),
+        "clip-vision": lone_image(tiny.CLIP_VISION),
+    }[name]
+    before = exported(config, tmp_path / "model")
+    after = build_model(ModelConfig(name=str(tmp_path))).eval()
+    pixels = random_batch(3, 32).images[0]
+    assert torch.equal(after.encode_image(pixels).embeddings, before.encode_image(pixels).embeddings)
+    assert after.preprocessing == before.preprocessing
+    assert after.tokenizer is None
+    assert_same_weights(before, after)
+
+
+@pytest.mark.parametrize("name", ["bert", "bert-pooler", "roberta", "gpt2", "clip-text", "bert-head", "static"])
+def test_a_lone_text_tower_comes_back_exactly(tmp_path: Path, tokenizer: str, name: str) -> None:
+    config = {
+        "bert": lone_text(tiny.BERT, tokenizer, max_length=10),
+        "bert-pooler": lone_text(tiny.BERT, tokenizer, pooling="pooler"),
+        "roberta": lone_text(tiny.ROBERTA, tokenizer, pooling="cls"),
+        "gpt2": lone_text(tiny.GPT2, tokenizer, pooling="last"),
+        "clip-text": lone_text(tiny.CLIP_TEXT, tokenizer),
+        "bert-head": lone_text(tiny.BERT, tokenizer, pooling="cls"),
+        "static": lone_text(tiny.STATIC, tokenizer, max_length=5),
+    }[name]
+    before = exported(config, tmp_path / "model", keeps_head=name == "bert-head")
+    after = build_model(ModelConfig(name=str(tmp_path))).eval()
+    texts = ["alpha", "a greek letter " * 10]
+    tokens, tokens_before = after.tokenizer(texts), before.tokenizer(texts)
+    assert torch.equal(tokens.input_ids, tokens_before.input_ids)
+    assert torch.equal(after.encode_text(tokens).embeddings, before.encode_text(tokens).embeddings)
+    assert after.preprocessing is None
+    assert_same_weights(before, after)
+
+
+def assert_same_weights(before: TwoTower, after: TwoTower) -> None:
+    assert after.state_dict().keys() == before.state_dict().keys()
+    assert after.logit_scale.log_scale.item() == 1.25
+    trained = {name for name, p in before.named_parameters() if p.requires_grad}
+    assert {name for name, p in after.named_parameters() if p.requires_grad} == trained
 
 
 def test_architecture_alone_is_taken_where_there_is_one(tmp_path: Path, tokenizer: str) -> None:
@@ -155,3 +204,42 @@ def test_a_description_that_lacks_a_part_of_its_pair_is_refused(tmp_path: Path, 
         path.write_text(json.dumps({**fields, "pair": damaged}))
         with pytest.raises(UserError, match=rf"^{re.escape(str(path))} is damaged: {re.escape(reason)}$"):
             build_model(ModelConfig(name=str(tmp_path)))
+
+
+def test_a_description_of_one_tower_that_lacks_a_part_is_refused(tmp_path: Path) -> None:
+    exported(lone_image(tiny.VIT), tmp_path)
+    path = tmp_path / "mmcl.json"
+    fields = json.loads(path.read_text())
+    whole = fields["single"]
+    lacking = {key: value for key, value in whole.items() if key != "pooling"}
+    for damaged, reason in (
+        ({"single": None}, "single must be a mapping, got None"),
+        ({"single": lacking}, "single lacks pooling"),
+        ({"single": {**whole, "modality": "sound"}}, "single.modality must be image or text, got 'sound'"),
+        ({"preprocessing": None}, "preprocessing lacks, which pictures need"),
+    ):
+        path.write_text(json.dumps({**fields, **damaged}))
+        with pytest.raises(UserError, match=rf"^{re.escape(str(path))} is damaged: {re.escape(reason)}$"):
+            build_model(ModelConfig(name=str(tmp_path)))
+
+
+def test_a_damaged_head_names_the_file(tmp_path: Path, tokenizer: str) -> None:
+    exported(lone_text(tiny.BERT, tokenizer), tmp_path, keeps_head=True)
+    path = tmp_path / "head" / "model.safetensors"
+    save_file({"linear.weight": torch.zeros(16, 16)}, path)
+    with pytest.raises(UserError, match=rf"^{re.escape(str(path))} is damaged: it holds no linear.bias$"):
+        build_model(ModelConfig(name=str(tmp_path)))
+    path.unlink()
+    with pytest.raises(UserError, match=rf"^no file {re.escape(str(path))}$"):
+        build_model(ModelConfig(name=str(tmp_path)))
+
+
+def test_a_damaged_table_names_the_file(tmp_path: Path, tokenizer: str) -> None:
+    exported(lone_text(tiny.STATIC, tokenizer), tmp_path)
+    path = tmp_path / "model.safetensors"
+    save_file({"embedding.weight": torch.zeros(16)}, path)
+    with pytest.raises(UserError, match=r"embedding.weight must be \(tokens, width\), got \(16,\)"):
+        build_model(ModelConfig(name=str(tmp_path)))
+    save_file({"embedding.weight": torch.zeros(5, 4)}, path)
+    with pytest.raises(UserError, match="has 18 ids, but the model embeds only 5"):
+        build_model(ModelConfig(name=str(tmp_path)))

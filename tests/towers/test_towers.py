@@ -46,7 +46,7 @@ def test_parameters_behind_are_those_of_the_graph() -> None:
 
 def test_unused_parameters_are_frozen_and_the_mode_is_kept() -> None:
     towers = Half().train()
-    freeze_unused(towers, *probe(towers, 4, OneToken()))
+    freeze_unused(towers, probe(towers, 4, OneToken()))
     frozen = {name for name, parameter in towers.named_parameters() if not parameter.requires_grad}
     assert frozen == {"unused.weight", "unused.bias"}
     assert towers.training
@@ -54,5 +54,5 @@ def test_unused_parameters_are_frozen_and_the_mode_is_kept() -> None:
 
 def test_probing_draws_no_dropout() -> None:
     towers = Half().train()
-    first, second = (probe(towers, 4, OneToken())[0][1] for _ in range(2))
+    first, second = (probe(towers, 4, OneToken())["image"][1] for _ in range(2))
     assert torch.equal(first, second)

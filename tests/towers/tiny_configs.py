@@ -27,6 +27,7 @@ TIMM_RESNET = {
 BERT = {"model_type": "bert", **POSITIONS}
 ROBERTA = {"model_type": "roberta", **POSITIONS}
 CLIP_TEXT = {"model_type": "clip_text_model", **POSITIONS}
+STATIC = {"model_type": "static", "embedding_dim": 6}
 GPT2 = {"model_type": "gpt2", "n_embd": 16, "n_layer": 1, "n_head": 2, "n_positions": 12}
 
 OPEN_CLIP = {
@@ -53,6 +54,16 @@ def pair(
             **fields,
         }
     )
+
+
+def lone_image(image: dict[str, Any], **fields: Any) -> ModelConfig:
+    """A fresh image tower alone."""
+    return ModelConfig.model_validate({"image": {"config": image, "image_size": 32, **fields}})
+
+
+def lone_text(text: dict[str, Any], tokenizer: str, **fields: Any) -> ModelConfig:
+    """A fresh text tower alone."""
+    return ModelConfig.model_validate({"text": {"config": text, "tokenizer": tokenizer, **fields}})
 
 
 def joint(model_type: str, tokenizer: str, **fields: Any) -> ModelConfig:

@@ -5,12 +5,24 @@ from typing import Any
 
 import pytest
 
-from evaluation import RetrievalTask, ZeroShotClassificationTask
+from evaluation import (
+    CachedEmbedder,
+    FewLabelTask,
+    KNNTask,
+    LinearProbeTask,
+    RetrievalTask,
+    TaskResult,
+    ZeroShotClassificationTask,
+)
+from mmcl.data.evaluation_rows import EvaluationRows, open_evaluation_rows, validation_rows
+from mmcl.data.loader import build_train_data
 from mmcl.errors import UserError
+from mmcl.model import build_model
 from mmcl.recipe import Recipe
-from mmcl.recipe_data import ColumnsConfig
-from mmcl.training.judge import AnyBuiltTask, build_tasks
-from tests.tiny import save_pairs
+from mmcl.recipe_data import ColumnsConfig, SourceConfig
+from mmcl.training.judge import AnyBuiltTask, build_tasks, check_modalities, headline_metrics, training_rows
+from tests.evaluation.fakes import ColourEmbedder
+from tests.tiny import save_pairs, tiny_recipe
 
 
 def build(data: Path, *tasks: dict[str, Any]) -> list[AnyBuiltTask]:
@@ -61,3 +73,130 @@ def test_class_names_for_labels_that_are_not_there_are_refused(tmp_path: Path) -
 def test_columns_without_data_are_refused() -> None:
     with pytest.raises(ValueError, match="columns are those of the task's own data"):
         Recipe.model_validate({"data": "x", "evaluate": [{"task": "retrieval", "columns": {"text": "t"}}]})
+
+
+PROBES = pytest.mark.parametrize(
+    ("task", "kind"), [("knn", KNNTask), ("linear_probe", LinearProbeTask), ("few_label", FewLabelTask)]
+)
+
+
+def rows_of(data: Path) -> EvaluationRows:
+    return open_evaluation_rows(SourceConfig(path=str(data)), ColumnsConfig())
+
+
+@PROBES
+def test_a_task_that_learns_from_labels_gets_both_kinds_of_rows_and_its_settings(
+    tmp_path: Path, task: str, kind: type[KNNTask | LinearProbeTask | FewLabelTask]
+) -> None:
+    settings = {
+        "knn": {"k": 3, "temperature": 0.5},
+        "linear_probe": {"c_grid": (1.0, 2.0), "validation_fraction": 0.3},
+        "few_label": {"labels_per_class": (1, 4), "num_seeds": 2, "c": 3.0},
+    }[task]
+    train, data = save_pairs(tmp_path / "train", num_rows=50), save_pairs(tmp_path / "data", num_rows=45)
+    (built,) = build(data, {"task": task, "train": str(train), "baselines": True, "name": "ours", **settings})
+    assert isinstance(built, kind)
+    assert (len(built.train_images), len(built.images)) == (50, 45)
+    assert built.train_labels == rows_of(train).labels
+    assert built.labels == rows_of(data).labels
+    assert built.groups == rows_of(data).groups
+    assert built.baselines
+    assert built.dataset == "ours"
+    assert {name: getattr(built, name) for name in settings} == settings
+
+
+def test_tasks_that_learn_from_the_same_rows_share_both_kinds_of_pictures(tmp_path: Path) -> None:
+    train, data = save_pairs(tmp_path / "train"), save_pairs(tmp_path / "data")
+    tasks = [{"task": task, "train": str(train)} for task in ("knn", "linear_probe", "few_label")]
+    built = build(data, *tasks, {"task": "zeroshot_classification"})
+    assert len({id(task.images) for task in built}) == 1
+    assert len({id(task.train_images) for task in built[:3]}) == 1  # type: ignore[union-attr]
+
+
+def test_by_default_the_rows_of_the_run_are_learnt_from_and_those_held_out_judged_on(tmp_path: Path) -> None:
+    recipe = tiny_recipe(tmp_path, evaluate=["knn", "linear_probe", {"task": "few_label", "labels_per_class": [1]}])
+    model = build_model(recipe.model, recipe.seed)
+    data = build_train_data(recipe, model.preprocessing, model.tokenizer)
+    validation = validation_rows(recipe, data)
+    opened: list[EvaluationRows] = []
+
+    def train() -> EvaluationRows:
+        opened.append(training_rows(recipe, data))
+        return opened[-1]
+
+    tasks = build_tasks(recipe.evaluate, recipe.data.columns, validation=validation, train=train)
+    (rows,) = opened
+    assert validation is not None
+    assert sorted(rows.ids + validation.ids) == list(range(60))
+    assert not set(rows.groups) & set(validation.groups)
+    assert len(rows.images) == len(rows.labels or ()) == len(rows.groups) == len(rows.ids)
+    assert all(task.images is validation.images for task in tasks)
+    assert all(task.train_images is rows.images for task in tasks)  # type: ignore[union-attr]
+    first = rows.images[0]
+    assert first.tobytes() == rows_of(Path(recipe.data.train.path)).images[rows.ids[0]].tobytes()
+
+
+def test_every_training_row_is_learnt_from_where_validation_has_a_source_of_its_own(tmp_path: Path) -> None:
+    recipe = tiny_recipe(tmp_path)
+    other = save_pairs(tmp_path / "other", num_rows=10)
+    fields = recipe.data.model_dump(exclude_unset=True) | {"validation": str(other)}
+    recipe = Recipe.model_validate(recipe.model_dump(exclude_unset=True) | {"data": fields})
+    model = build_model(recipe.model, recipe.seed)
+    data = build_train_data(recipe, model.preprocessing, model.tokenizer)
+    assert training_rows(recipe, data).ids == list(range(60))
+
+
+def test_rows_without_a_label_or_a_caption_teach_as_labels_allow(tmp_path: Path) -> None:
+    train = save_pairs(tmp_path / "train", num_rows=20)
+    lines = train.read_text().splitlines()
+    unlabelled = [line.rsplit(",", 1)[0] + "," for line in lines[1:16]]
+    bare = [",".join([line.split(",")[0], "", *line.split(",")[2:]]) for line in lines[16:]]
+    train.write_text("\n".join([lines[0], *unlabelled, *bare]) + "\n")
+    told: list[str] = []
+    recipe = Recipe.model_validate(
+        {
+            "data": "unused",
+            "evaluate": [{"task": "knn", "train": str(train), "data": str(save_pairs(tmp_path / "data"))}],
+        }
+    )
+    (task,) = build_tasks(recipe.evaluate, recipe.data.columns, tell=told.append)
+    assert isinstance(task, KNNTask)
+    assert len(task.train_images) == len(task.train_labels) == 5
+    assert told == ["pairs.csv: 15 rows cannot be learnt from; the last: the label is missing"]
+
+
+@PROBES
+def test_mistakes_are_of_the_user(tmp_path: Path, task: str, kind: type[object]) -> None:
+    data, train = save_pairs(tmp_path / "data"), save_pairs(tmp_path / "train")
+    with pytest.raises(UserError, match=rf"evaluate.0.train: {task} learns from labelled rows; say which"):
+        build(data, {"task": task})
+    train.write_text("\n".join(line.replace("alpha", "omega") for line in train.read_text().splitlines()[:2]) + "\n")
+    with pytest.raises(UserError, match=f"{task}: pairs.csv: training pictures of at least two classes needed"):
+        build(data, {"task": task, "train": str(train)})
+    train.write_text("\n".join(line.rsplit(",", 1)[0] for line in train.read_text().splitlines()) + "\n")
+    with pytest.raises(UserError, match=f"{task} needs labels: pairs.csv has no label column"):
+        build(data, {"task": task, "train": str(train)})
+
+
+def test_the_log_tells_the_accuracies_of_several_tasks_apart(tmp_path: Path) -> None:
+    train, data = save_pairs(tmp_path / "train"), save_pairs(tmp_path / "data")
+    tasks = [{"task": task, "train": str(train)} for task in ("knn", "linear_probe", "few_label")]
+    embedder = CachedEmbedder(ColourEmbedder())
+    results: list[TaskResult] = [
+        task.evaluate(embedder) for task in build(data, *tasks, {"task": "zeroshot_classification"})
+    ]
+    logged = headline_metrics(results)
+    assert logged["pairs.csv/knn/acc1"] == results[0].metrics["acc1"]
+    assert logged["pairs.csv/linear_probe/acc1"] == results[1].metrics["acc1"]
+    assert logged["pairs.csv/few_label/acc1@5_labels"] == results[2].metrics["acc1@5_labels"]
+    assert logged["pairs.csv/acc1"] == results[3].metrics["acc1"]
+    assert len(logged) == sum(len(result.headline) for result in results)
+
+
+@pytest.mark.parametrize(("modalities", "task"), [(["image"], "retrieval"), (["text"], "knn")])
+def test_a_task_that_the_model_cannot_do_is_refused(modalities: list[str], task: str) -> None:
+    configs = Recipe.model_validate({"data": "x", "evaluate": [task]}).evaluate
+    check_modalities(configs, ["image", "text"])
+    missing = "text" if modalities == ["image"] else "image"
+    with pytest.raises(UserError, match=rf"evaluate.0: {task} needs a model with a {missing} tower; this has none"):
+        check_modalities(configs, modalities)

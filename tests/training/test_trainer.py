@@ -18,6 +18,8 @@ from mmcl.training.run_folder import RunFolder
 from mmcl.training.trainer import Trainer, chain_hash, count_steps
 from tests.tiny import tiny_recipe
 
+HEALTH = ("spread", "uniformity", "effective_rank")
+
 
 class Recorder(Observer):
     def __init__(self) -> None:
@@ -58,7 +60,9 @@ def test_a_record_says_what_a_step_did(tmp_path: Path) -> None:
     assert trainer.folder is not None
     first, second = trainer.folder.read_metrics()
     expected = {"step", "loss", "chance", "lr", "grad_norm", "logit_scale", "batch_size", "epoch"}
-    assert set(first) == expected | {"samples_per_second", "data_wait"}
+    health = {f"health/{modality}/{what}" for modality in ("image", "text") for what in HEALTH}
+    health |= {"health/modality_gap", "health/clip/alignment"}
+    assert set(first) == expected | health | {"samples_per_second", "data_wait"}
     assert (first["step"], second["step"]) == (1, 2)
     assert first["chance"] == pytest.approx(1.3863, abs=1e-4)
     assert 0 <= first["data_wait"] <= 1

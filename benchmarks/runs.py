@@ -1,0 +1,91 @@
+"""Runs many recipes, as many at a time as there are cores, and keeps what has been done."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import shutil
+import statistics
+import time
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+Metrics = dict[str, float]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run.
+
+    Attributes:
+        name: its folder's; what is there already is not run again.
+        recipe: a packaged name or a path.
+        overrides: of the recipe's keys.
+    """
+
+    name: str
+    recipe: str
+    overrides: dict[str, Any] = field(default_factory=dict)
+
+
+def run_all(jobs: Sequence[Job], folder: Path, num_parallel: int) -> dict[str, Metrics]:
+    """Train by every job and return its metrics, ``<dataset>-<task>/<metric>``, by the job's name.
+
+    A job whose metrics lie in ``folder`` is not run again, so that a call that was stopped goes on where it was.
+    """
+    found = {job.name: read_metrics(folder / job.name) for job in jobs}
+    todo = [job for job in jobs if not found[job.name]]
+    began = time.time()
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["mmcl.training.run", "timm", "sentence_transformers"])
+    with ProcessPoolExecutor(num_parallel, mp_context=context, initializer=_use_one_thread) as pool:
+        running = {pool.submit(run_one, job, folder): job for job in todo}
+        for number, future in enumerate(as_completed(running), 1):
+            job = running[future]
+            found[job.name] = future.result()
+            print(f"{number}/{len(todo)} {job.name}  {(time.time() - began) / 60:.1f} min", flush=True)
+    return {job.name: found[job.name] for job in jobs}
+
+
+def _use_one_thread() -> None:
+    import torch
+
+    torch.set_num_threads(1)
+
+
+def run_one(job: Job, folder: Path) -> Metrics:
+    """Train by one job; its checkpoints and its exported model are not kept."""
+    import mmcl
+
+    target = folder / job.name
+    shutil.rmtree(target, ignore_errors=True)
+    mmcl.train(job.recipe, output=target, **job.overrides)
+    for part in ("checkpoints", "model"):
+        shutil.rmtree(target / part, ignore_errors=True)
+    return read_metrics(target)
+
+
+def read_metrics(run: Path) -> Metrics:
+    """Return a finished run's metrics; nothing when it has not finished."""
+    if not (run / "report.html").is_file():
+        return {}
+    metrics = {}
+    for path in sorted((run / "results").glob("*.json")):
+        for name, value in json.loads(path.read_text(encoding="utf-8"))["metrics"].items():
+            if value is not None:
+                metrics[f"{path.stem}/{name}"] = value
+    return metrics
+
+
+def mean_and_deviation(values: Sequence[float]) -> tuple[float, float]:
+    """Return mean and standard deviation (of a sample) over seeds."""
+    return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else 0.0
+
+
+def default_parallel() -> int:
+    """As many as there are cores."""
+    return os.cpu_count() or 1

@@ -1,0 +1,104 @@
+"""What a user should know about the rows before training, in a line each."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from mmcl.data.captions import NO_CAPTION
+from mmcl.data.columns import Roles
+from mmcl.data.hashing import Int64Array
+from mmcl.data.needs import name_of
+from mmcl.data.scan import RowScan
+from mmcl.text.tokenizer import TextTokenizer
+
+
+@dataclass(frozen=True)
+class RowFacts:
+    """What the remarks are about.
+
+    Attributes:
+        source_name: of the data.
+        roles: its columns.
+        scan: of all rows.
+        positions: ``(N,)`` int64: the rows to learn from.
+        held_out: ``(M,)`` int64: those that are held out.
+        num_drawn: different rows drawn in an epoch.
+        class_names: of the labels.
+        labels: ``(N,)`` int64 class index of each row to learn from; None without labels.
+    """
+
+    source_name: str
+    roles: Roles
+    scan: RowScan
+    positions: Int64Array
+    held_out: Int64Array
+    num_drawn: int
+    class_names: tuple[str, ...] = ()
+    labels: Int64Array | None = None
+
+
+def remarks_on(facts: RowFacts, tokenizer: TextTokenizer | None) -> Iterator[str]:
+    """Yield one line each for what is worth saying.
+
+    Args:
+        facts: of the rows.
+        tokenizer: counts the captions that it cuts; None counts none.
+    """
+    scan, num_rows = facts.scan, len(facts.positions)
+    num_groups = len(np.unique(scan.group_ids[facts.positions]))
+    yield f"{len(scan.group_ids):,} rows of {facts.source_name}   {facts.roles.described()}"
+    if scan.unusable:
+        yield _left_out(scan)
+    if not scan.is_complete[facts.positions].all():
+        yield _parts(scan, facts.positions)
+    if facts.labels is not None and (num_unknown := int((facts.labels < 0).sum())):
+        classes = f"{len(facts.class_names):,} classes"
+        yield f"{num_rows - num_unknown:,} rows have a label, of {classes}; {num_unknown:,} have none"
+    if len(facts.held_out):
+        groups = len(np.unique(scan.group_ids[facts.held_out]))
+        complete = int(scan.is_complete[facts.held_out].sum())
+        judged = (
+            "" if complete == len(facts.held_out) else f"; only the {complete:,} that are complete can be judged on"
+        )
+        yield f"held out: {len(facts.held_out):,} rows of {groups:,} groups{judged}"
+    if num_groups < num_rows:
+        yield f"{num_rows:,} rows to learn from are {num_groups:,} groups; rows of one group are never negatives"
+    if (unused := num_rows - facts.num_drawn) > 0:
+        yield f"each epoch leaves out {unused:,} rows, others each time, so that all batches are full"
+    if scan.long_captions and tokenizer is not None:
+        cut = tokenizer.count_too_long(scan.long_captions) / len(scan.long_captions) * scan.num_long_captions
+        if cut:
+            share = cut / scan.num_captions
+            yield f"{share:.1%} of the captions are longer than {tokenizer.max_length} tokens and are cut"
+
+
+def _left_out(scan: RowScan) -> str:
+    reasons = Counter(record.reason for record in scan.unusable)
+    if list(reasons) == [NO_CAPTION]:
+        return f"{len(scan.unusable):,} rows without a usable caption are left out"
+    told = ", ".join(f"{count:,} because {reason}" for reason, count in reasons.most_common(3))
+    return f"{len(scan.unusable):,} rows that no objective can use are left out: {told}"
+
+
+def _parts(scan: RowScan, positions: Int64Array) -> str:
+    """Return ``38,000 rows have both picture and caption, 2,000 a picture alone, 5,000 a caption alone``."""
+    parts = list(scan.has)
+    has = np.stack([scan.has[part][positions] for part in parts], axis=1)
+    kinds, counts = np.unique(has, axis=0, return_counts=True)
+    told = []
+    for kind, count in sorted(zip(kinds.tolist(), counts.tolist(), strict=True), key=lambda pair: -sum(pair[0])):
+        names = [name_of(part) for part, is_there in zip(parts, kind, strict=True) if is_there]
+        if len(names) == 1:
+            told.append((count, f"a {names[0]} alone"))
+        else:
+            told.append((count, ("both " if len(names) == 2 else "") + _listed(names)))
+    first, *others = told
+    return ", ".join([f"{first[0]:,} rows have {first[1]}", *(f"{count:,} {what}" for count, what in others)])
+
+
+def _listed(names: list[str]) -> str:
+    return f"{', '.join(names[:-1])} and {names[-1]}"

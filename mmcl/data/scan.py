@@ -1,0 +1,202 @@
+"""One look at the rows of an indexed source before anything starts: what each has, and what group it is of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import repeat
+from typing import Any
+
+import numpy as np
+import pyarrow as pa  # type: ignore[import-untyped]
+import pyarrow.compute as pc  # type: ignore[import-untyped]
+from numpy.typing import NDArray
+
+from mmcl.data.captions import captions_of, group_id
+from mmcl.data.columns import Roles
+from mmcl.data.hashing import Int64Array
+from mmcl.data.needs import RowNeeds, name_of, role_of
+from mmcl.data.quarantine import QuarantineRecord
+from mmcl.data.sources import Source
+from mmcl.errors import UserError
+
+BoolArray = NDArray[np.bool_]
+
+_ROWS_AT_A_TIME = 10_000
+_MOST_LONG_CAPTIONS = 20_000
+
+
+@dataclass
+class RowScan:
+    """What one look at an indexed source tells.
+
+    Attributes:
+        group_ids: ``(N,)`` int64 group of every row.
+        has: ``(N,)`` bool for each part that the needs name: which rows have it.
+        is_usable: ``(N,)`` bool: which rows are of use to an objective.
+        unusable: one record for each row that is not.
+        long_captions: captions of more bytes than were asked about, the first 20,000 of them.
+        num_long_captions: all of them.
+        num_captions: usable captions, positives and negatives included.
+    """
+
+    group_ids: Int64Array
+    has: dict[str, BoolArray]
+    is_usable: BoolArray
+    unusable: list[QuarantineRecord] = field(default_factory=list)
+    long_captions: list[str] = field(default_factory=list)
+    num_long_captions: int = 0
+    num_captions: int = 0
+
+    @property
+    def is_complete(self) -> BoolArray:
+        """``(N,)`` bool: which rows have every part."""
+        return np.logical_and.reduce([np.ones(len(self.group_ids), dtype=bool), *self.has.values()])
+
+
+def scan_rows(source: Source, roles: Roles, needs: RowNeeds, key: str, num_bytes: int | None = None) -> RowScan:
+    """Read the text and group columns of an indexed source, and of pictures whether they are there.
+
+    Args:
+        source: an indexed source.
+        roles: its columns.
+        needs: what makes a row usable.
+        key: of the columns in the recipe, for errors.
+        num_bytes: captions of more bytes of UTF-8 than this are kept in ``long_captions``; None keeps none.
+
+    Raises:
+        UserError: a csv file's text column holds nothing but numbers.
+    """
+    num_rows = len(source.dataset)
+    scan = RowScan(
+        group_ids=np.zeros(num_rows, dtype=np.int64),
+        has={part: np.zeros(num_rows, dtype=bool) for part in needs.parts},
+        is_usable=np.ones(num_rows, dtype=bool),
+    )
+    wrong: dict[tuple[int, str], str] = {}
+    if "image" in scan.has:
+        scan.has["image"] = pictures_present(source, str(roles.image))
+    _scan_groups(scan, source, roles)
+    for part in scan.has:
+        if part != "image":
+            _scan_texts(scan, part, source, roles, num_bytes, wrong, key)
+    scan.is_usable = np.logical_or.reduce(
+        [np.logical_and.reduce([scan.has[part] for part in sorted(wanted)]) for wanted in needs.wanted]
+    )
+    wanted_parts = [part for part in needs.parts if any(part in wanted for wanted in needs.wanted)]
+    for position in np.flatnonzero(~scan.is_usable).tolist():
+        lacking = [part for part in wanted_parts if not scan.has[part][position]]
+        reasons = [wrong.get((position, part)) or missing_reason(part) for part in lacking]
+        scan.unusable.append(QuarantineRecord(position, None, "; ".join(reasons), source=source.name))
+    return scan
+
+
+def pictures_present(source: Source, column: str) -> BoolArray:
+    """Return ``(N,)`` bool: which cells of an indexed source's image column hold something; no picture is read.
+
+    Nothing is a missing value, or bytes or a path of length 0.
+    """
+    table = source.dataset.select_columns([column]).with_format("arrow")
+    parts = [_holds_something(cells) for rows in table.iter(_ROWS_AT_A_TIME) for cells in rows[column].chunks]
+    return np.concatenate(parts) if parts else np.zeros(0, dtype=bool)
+
+
+def has_picture(value: Any) -> bool:
+    """Whether a cell of an image column holds something, as `pictures_present` has it."""
+    if isinstance(value, Mapping):
+        encoded = value.get("bytes")
+        value = value.get("path") if encoded is None else encoded
+    return value is not None and not (isinstance(value, (str, bytes)) and not value)
+
+
+def missing_reason(part: str) -> str:
+    """Return why a row is of no use that lacks a part."""
+    return "the picture is missing" if part == "image" else f"the {name_of(part)} is missing or empty"
+
+
+def reason_of(error: ValueError, part: str) -> str:
+    """Return what `captions_of` said of a text that need not be a caption."""
+    return str(error).replace("the caption", f"the {name_of(part)}", 1)
+
+
+def _holds_something(cells: pa.Array) -> BoolArray:
+    if isinstance(cells, pa.ExtensionArray):
+        cells = cells.storage
+    if pa.types.is_struct(cells.type):
+        encoded, path = cells.field("bytes"), cells.field("path")
+        inside = np.where(_is_valid(encoded), _holds_something(encoded), _holds_something(path))
+        return np.logical_and(inside, _is_valid(cells))
+    if _has_length(cells.type):
+        return np.asarray(pc.fill_null(pc.greater(pc.binary_length(cells), 0), False))
+    return _is_valid(cells)
+
+
+def _is_valid(cells: pa.Array) -> BoolArray:
+    return np.asarray(cells.is_valid())
+
+
+def _has_length(kind: pa.DataType) -> bool:
+    return bool(
+        pa.types.is_string(kind)
+        or pa.types.is_large_string(kind)
+        or pa.types.is_binary(kind)
+        or pa.types.is_large_binary(kind)
+    )
+
+
+def _scan_groups(scan: RowScan, source: Source, roles: Roles) -> None:
+    for position, (text, group) in enumerate(_cells(source, roles.text, roles.group)):
+        try:
+            captions = captions_of(text)
+        except ValueError:
+            captions = ()
+        scan.group_ids[position] = group_id(group, captions, position, roles.is_ungrouped)
+
+
+def _scan_texts(
+    scan: RowScan,
+    part: str,
+    source: Source,
+    roles: Roles,
+    num_bytes: int | None,
+    wrong: dict[tuple[int, str], str],
+    key: str,
+) -> None:
+    column, role = roles.column_of(part), role_of(part)
+    num_captions = scan.num_captions
+    are_numbers = source.delimiter is not None
+    for position, (value,) in enumerate(_cells(source, column)):
+        try:
+            captions = captions_of(value)
+        except ValueError as reason:
+            wrong[position, part] = reason_of(reason, part)
+            continue
+        scan.has[part][position] = True
+        scan.num_captions += len(captions)
+        are_numbers = are_numbers and _is_number(captions[0])
+        for caption in captions:
+            if num_bytes is not None and len(caption.encode("utf-8", "surrogatepass")) > num_bytes:
+                scan.num_long_captions += 1
+                if len(scan.long_captions) < _MOST_LONG_CAPTIONS:
+                    scan.long_captions.append(caption)
+    if are_numbers and scan.num_captions > num_captions:
+        raise UserError(f'{key}.{role}: "{column}" in {source.name} holds numbers, not text')
+
+
+def _cells(source: Source, *columns: str | None) -> Iterator[tuple[Any, ...]]:
+    """Yield the cells of some columns row by row; None for those of a column that is None."""
+    read = list(dict.fromkeys(column for column in columns if column is not None))
+    if not read:
+        yield from repeat((None,) * len(columns), len(source.dataset))
+        return
+    for cells in source.dataset.select_columns(read).iter(batch_size=_ROWS_AT_A_TIME):
+        nothing = [None] * len(cells[read[0]])
+        yield from zip(*(nothing if column is None else cells[column] for column in columns), strict=True)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

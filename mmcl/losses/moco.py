@@ -1,0 +1,53 @@
+"""The loss of MoCo v1 and v2: one positive key against a queue of old ones (arXiv:1911.05722, equation 1)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from mmcl.losses.across import Across, Alone
+from mmcl.losses.precision import in_full_precision
+
+
+@in_full_precision
+def moco_loss(
+    queries: Tensor,
+    keys: Tensor,
+    queue: Tensor,
+    temperature: Tensor | float = 0.2,
+    group_ids: Tensor | None = None,
+    queue_group_ids: Tensor | None = None,
+    *,
+    across: Across | None = None,
+) -> Tensor:
+    """Cross-entropy of each query over its own key, the positive, and the ``K`` keys of the queue, mean over queries.
+
+    ``loss_i = -log(exp(q_i . k_i / T) / (exp(q_i . k_i / T) + sum over the queue of exp(q_i . u / T)))``. The keys of
+    the other rows of the batch are **not** negatives. The queue must not hold this step's keys yet. Neither keys nor
+    queue take a gradient: they come from the momentum encoder. MoCo v3 has no queue; its loss is
+    ``2 T * (info_nce_loss(q1, k2, 1 / T) + info_nce_loss(q2, k1, 1 / T))``.
+
+    Args:
+        queries: ``(n, D)`` unit norm, these rows' outputs of the trained encoder.
+        keys: ``(n, D)`` unit norm, the momentum encoder's output for the other view of each row.
+        queue: ``(K, D)`` unit norm, keys of earlier steps, the same on every process.
+        temperature: T > 0; 0.07 in MoCo v1, 0.2 in v2.
+        group_ids: ``(n,)`` int64. A queue entry of a query's group is left out of that query's negatives.
+        queue_group_ids: ``(K,)`` int64; -1 = unknown (the queue's random start), which equals nothing. Without both
+            arguments every entry is a negative of every query.
+        across: the batch of all processes; by default these rows are all.
+
+    Returns:
+        A scalar: the sum over these rows / N, the mean on one process. Memory is a few ``(n, K)`` matrices.
+    """
+    across = Alone(len(queries)) if across is None else across
+    positive = (queries * keys.detach()).sum(dim=1) / temperature
+    negative = queries @ queue.detach().T / temperature
+    if group_ids is not None and queue_group_ids is not None:
+        same = (group_ids[:, None] == queue_group_ids[None, :]) & (queue_group_ids >= 0)
+        negative = negative.masked_fill(same, -torch.inf)
+    # Cross-entropy is log(1 + exp(x)) of how far the negatives together exceed the positive; this form stays exact
+    # where the loss is small.
+    excess = torch.logsumexp(negative, dim=1) - positive
+    return -F.logsigmoid(-excess).sum() / max(across.total, 1)

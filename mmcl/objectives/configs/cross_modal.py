@@ -1,0 +1,76 @@
+"""Objectives that compare pictures with texts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
+
+from mmcl.objectives.configs.base import HeadConfig, PairObjectiveConfig
+from mmcl.objectives.views import ViewName
+
+if TYPE_CHECKING:
+    from mmcl.model import TwoTower
+    from mmcl.objectives.clip import CLIPObjective
+    from mmcl.objectives.info_nce import InfoNCEObjective
+    from mmcl.objectives.objective import DataFacts
+    from mmcl.objectives.siglip import SigLIPObjective
+
+
+class CLIPConfig(PairObjectiveConfig):
+    """Symmetric InfoNCE between pictures and texts; rows of equal group are positives of each other, never negatives
+    (arXiv:2103.00020, figure 3)."""
+
+    type: Literal["clip"] = "clip"
+    views: tuple[ViewName, ...] = ("image.0", "text.0")
+    """The two views of a row that belong together."""
+    memory: int = Field(default=0, ge=0)
+    """Pairs of past steps that serve as further negatives; 0 keeps none."""
+
+    def build(self, model: TwoTower, facts: DataFacts) -> CLIPObjective:
+        from mmcl.objectives.clip import CLIPObjective
+
+        return CLIPObjective(self, model.embedding_dim)
+
+
+class SigLIPConfig(PairObjectiveConfig):
+    """Logistic loss on every pair of the batch, with a learnt bias; also known as the sigmoid loss. Rows of equal group
+    are positives of each other (arXiv:2303.15343)."""
+
+    type: Literal["siglip"] = "siglip"
+    views: tuple[ViewName, ...] = ("image.0", "text.0")
+    """The two views of a row that belong together."""
+    temperature: float | None = Field(default=None, gt=0)
+    """Where the model's temperature starts, whatever ``model.temperature`` says. By default it is the model's where its
+    checkpoint has a bias too, else SigLIP's 0.1."""
+    bias: float | None = None
+    """Where the model's bias starts; by default it is the checkpoint's own, else SigLIP's -10."""
+    memory: int = Field(default=0, ge=0)
+    """Pairs of past steps that serve as further negatives; 0 keeps none."""
+
+    def build(self, model: TwoTower, facts: DataFacts) -> SigLIPObjective:
+        from mmcl.objectives.siglip import SigLIPObjective
+
+        return SigLIPObjective(self, model)
+
+
+class InfoNCEConfig(PairObjectiveConfig):
+    """InfoNCE in one direction: each row of the first view looks for its own among the rows of the second; rows of
+    equal group are positives of each other (arXiv:1807.03748)."""
+
+    type: Literal["info_nce"] = "info_nce"
+    views: tuple[ViewName, ...] = ("image.0", "text.0")
+    """Queries and keys."""
+    temperature: float = Field(default=0.07, gt=0)
+    """Divides the similarities; fixed."""
+    similarity: Literal["cosine", "dot", "neg_euclidean", "neg_sq_euclidean"] = "cosine"
+    """How two embeddings are compared: as unit vectors, as they are, or by their distance or its square."""
+    head: HeadConfig | None = None
+    """Projection, dropped at export; null compares the model's embeddings."""
+    memory: int = Field(default=0, ge=0)
+    """Keys of past steps that serve as further negatives; 0 keeps none."""
+
+    def build(self, model: TwoTower, facts: DataFacts) -> InfoNCEObjective:
+        from mmcl.objectives.info_nce import InfoNCEObjective
+
+        return InfoNCEObjective(self, model)

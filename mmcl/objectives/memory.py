@@ -1,0 +1,91 @@
+"""Embeddings of past steps: MoCo's queue, and cross-batch memory for any loss that takes negatives."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from mmcl.distributed import RowSizes
+
+NO_GROUP = -1
+"""Id of a row of no group, such as the random rows that a queue starts from."""
+
+
+class EmbeddingMemory(nn.Module):
+    """A ring of the last embeddings, oldest overwritten first (arXiv:1911.05722; arXiv:1912.06798).
+
+    Its contents are buffers, and so part of every checkpoint.
+
+    Args:
+        size: rows held.
+        dim: width of each.
+        num_sets: embeddings held per row: 2 for a picture and its caption.
+    """
+
+    rows: Tensor
+    group_ids: Tensor
+    state: Tensor
+
+    def __init__(self, size: int, dim: int, num_sets: int = 1) -> None:
+        super().__init__()
+        self.size = size
+        self.register_buffer("rows", torch.zeros(num_sets, size, dim))
+        self.register_buffer("group_ids", torch.full((size,), NO_GROUP))
+        self.register_buffer("state", torch.zeros(2, dtype=torch.int64))
+        self._staged: tuple[Tensor, Tensor] | None = None
+
+    @property
+    def num_filled(self) -> int:
+        """Rows that hold something."""
+        return int(self.state[0])
+
+    def fill_with(self, rows: Tensor) -> None:
+        """Start from ``(num_sets, size, dim)`` rows of no group, as MoCo's queue starts from random ones."""
+        self.rows.copy_(rows)
+        self.state[0] = self.size
+
+    def filled(self) -> tuple[Tensor, Tensor]:
+        """Return ``(num_sets, K, dim)`` rows and ``(K,)`` group ids, K of `num_filled`.
+
+        They are copies: what comes in later does not change them, nor what autograd has kept of them.
+        """
+        return self.rows[:, : self.num_filled].clone(), self.group_ids[: self.num_filled].clone()
+
+    def stage(self, sets: Sequence[Tensor], group_ids: Tensor, across: RowSizes) -> None:
+        """Take note of this step's rows of all processes, which `commit` puts in after the update.
+
+        Args:
+            sets: ``num_sets`` tensors ``(n, dim)``, this process's rows.
+            group_ids: ``(n,)`` int64.
+            across: the rows of all processes.
+        """
+        rows = torch.stack([across.gather(rows.detach()) for rows in sets])
+        self._staged = (rows, across.gather(group_ids))
+
+    def commit(self) -> None:
+        """Put the staged rows in. An update that was skipped does not call this, and the next step stages its own."""
+        if self._staged is not None:
+            self.push(*self._staged)
+        self._staged = None
+
+    def forget(self) -> None:
+        """Drop what is staged: the rows of an update that was skipped do not go in with a later one."""
+        self._staged = None
+
+    @torch.no_grad()
+    def push(self, rows: Tensor, group_ids: Tensor) -> None:
+        """Put ``(num_sets, n, dim)`` rows in, in order; of more than fit only the last.
+
+        On several processes all have to be given all rows, in rank order, so that their memories stay equal.
+        """
+        rows, group_ids = rows[:, -self.size :], group_ids[-self.size :]
+        filled, cursor = self.state.tolist()
+        places = (cursor + torch.arange(rows.shape[1], device=rows.device)) % self.size
+        self.rows[:, places] = rows.to(self.rows.dtype)
+        self.group_ids[places] = group_ids
+        self.state[0] = min(self.size, filled + rows.shape[1])
+        self.state[1] = (cursor + rows.shape[1]) % self.size

@@ -1,0 +1,85 @@
+"""SimCSE, unsupervised and supervised (arXiv:2104.08821)."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import torch
+from torch.nn import functional as F
+
+from mmcl.losses.simcse import simcse_loss
+from mmcl.objectives.heads import Projector
+from mmcl.objectives.objective import EncodedBatch, ObjectiveOutput
+from mmcl.objectives.with_memory import ObjectiveWithMemory
+
+if TYPE_CHECKING:
+    from mmcl.model import TwoTower
+    from mmcl.objectives.configs.views import SimCSEConfig, SupervisedSimCSEConfig
+
+
+class SimCSEObjective(ObjectiveWithMemory):
+    """Each first pass looks for its second among those of all processes; the head is for training only."""
+
+    def __init__(self, config: SimCSEConfig, model: TwoTower) -> None:
+        projector = Projector(config.head, model, config.views)
+        super().__init__(config.memory, projector.output_dim)
+        self.views, self.temperature, self.projector = config.views, config.temperature, projector
+
+    def forward(self, encoded: EncodedBatch) -> ObjectiveOutput:
+        rows = encoded.select(self.views)
+        if rows.across.total < 2:
+            return self.nothing(rows, *map(self.projector.input_of, rows.views))
+        first, second = (F.normalize(self.projector(view), dim=-1) for view in rows.views)
+        loss = simcse_loss(
+            first,
+            second,
+            temperature=self.temperature,
+            group_ids=rows.group_ids,
+            across=rows.across,
+            memory=self.past(),
+        )
+        self.remember([second], rows.group_ids, rows.across)
+        return ObjectiveOutput(loss, math.log(rows.across.total + self.num_past), rows.across.total)
+
+
+class SupervisedSimCSEObjective(ObjectiveWithMemory):
+    """Each anchor looks for its positive among the positives and the hard negatives of all processes.
+
+    There is no head here: a head that stays at test time is part of the model.
+
+    Args:
+        config: its fields.
+        model: given its head, where the config keeps one.
+
+    Raises:
+        UserError: a head is to be kept in a model that is not of texts alone.
+    """
+
+    def __init__(self, config: SupervisedSimCSEConfig, model: TwoTower) -> None:
+        if config.keep_head:
+            model.keep_text_head()
+        super().__init__(config.memory, model.embedding_dim)
+        self.views, self.temperature = config.views, config.temperature
+        self.hard_negative_weight = config.hard_negative_weight
+
+    def forward(self, encoded: EncodedBatch) -> ObjectiveOutput:
+        rows = encoded.select(self.views)
+        anchors, positives, *others = (view.embeddings for view in rows.views)
+        if rows.across.total < 2:
+            return self.nothing(rows, anchors, positives, *others)
+        loss = simcse_loss(
+            anchors,
+            positives,
+            torch.stack(others, dim=1) if others else None,
+            self.temperature,
+            rows.group_ids,
+            hard_negative_weight=self.hard_negative_weight,
+            across=rows.across,
+            memory=self.past(),
+        )
+        self.remember([positives], rows.group_ids, rows.across)
+        # At equal cosines an own hard negative counts as much as its weight, and everything else as 1.
+        total = rows.across.total
+        num_keys = total + self.num_past + len(others) * (total - 1 + self.hard_negative_weight)
+        return ObjectiveOutput(loss, math.log(num_keys), total)

@@ -1,0 +1,52 @@
+"""Supervised and semi-supervised contrastive learning (arXiv:2004.11362)."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from torch.nn import functional as F
+
+from mmcl.losses.sup_con import sup_con_loss
+from mmcl.objectives.heads import Projector
+from mmcl.objectives.labelled import labelled
+from mmcl.objectives.objective import EncodedBatch, ObjectiveOutput
+from mmcl.objectives.with_memory import ObjectiveWithMemory
+
+if TYPE_CHECKING:
+    from mmcl.model import TwoTower
+    from mmcl.objectives.configs.labels import SupConConfig
+
+
+class SupConObjective(ObjectiveWithMemory):
+    """Rows of one class attract each other over the views of all processes, behind a projection head of its own."""
+
+    def __init__(self, config: SupConConfig, model: TwoTower) -> None:
+        projector = Projector(config.head, model, config.views)
+        super().__init__(config.memory, projector.output_dim)
+        self.views, self.temperature, self.form = config.views, config.temperature, config.form
+        self.leaves_out = config.unlabelled == "left_out"
+        self.projector = projector
+
+    def forward(self, encoded: EncodedBatch) -> ObjectiveOutput:
+        rows = encoded.select(self.views)
+        if self.leaves_out:
+            rows = labelled(rows)
+        if rows.across.total < 2:
+            return self.nothing(rows, *map(self.projector.input_of, rows.views))
+        views = [F.normalize(self.projector(view), dim=-1) for view in rows.views]
+        loss = sup_con_loss(
+            views,
+            rows.labels,
+            self.temperature,
+            rows.group_ids,
+            form=self.form,
+            across=rows.across,
+            memory=self.past(),
+        )
+        if self.memory is not None:
+            # The memory knows labels, not groups: an unlabelled row in it would be its own later self's negative.
+            known = rows if self.leaves_out else labelled(rows)
+            self.remember([views[0][rows.labels >= 0]], known.labels, known.across)
+        num_keys = len(views) * rows.across.total - 1 + self.num_past
+        return ObjectiveOutput(loss, math.log(num_keys), rows.across.total)

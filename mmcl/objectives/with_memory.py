@@ -1,0 +1,61 @@
+"""The base of objectives that may take negatives from past steps as well."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+from mmcl.objectives.memory import EmbeddingMemory
+from mmcl.objectives.objective import Objective, ObjectiveOutput, Progress, Selected
+
+if TYPE_CHECKING:
+    from mmcl.distributed import RowSizes
+    from mmcl.model import TwoTower
+
+
+class ObjectiveWithMemory(Objective):
+    """An objective with a memory of past embeddings, or without.
+
+    Args:
+        size: rows that it holds; 0 keeps none.
+        dim: width of each.
+        num_sets: embeddings of each row.
+    """
+
+    def __init__(self, size: int, dim: int, num_sets: int = 1) -> None:
+        super().__init__()
+        self.memory = EmbeddingMemory(size, dim, num_sets) if size else None
+
+    @property
+    def num_past(self) -> int:
+        """Rows in the memory."""
+        return 0 if self.memory is None else self.memory.num_filled
+
+    def past(self, number: int = 0) -> tuple[Tensor, Tensor] | None:
+        """Return set ``number`` of the memory, ``(K, dim)``, and the rows' ``(K,)`` ids; None without a memory."""
+        if self.memory is None:
+            return None
+        rows, ids = self.memory.filled()
+        return rows[number], ids
+
+    def remember(self, sets: Sequence[Tensor], ids: Tensor, across: RowSizes) -> None:
+        """Let this step's rows enter the memory, where there is one, after the update.
+
+        Args:
+            sets: one tensor ``(n, dim)`` for each set.
+            ids: ``(n,)`` int64.
+            across: the rows of all processes.
+        """
+        if self.memory is not None:
+            self.memory.stage(sets, ids, across)
+
+    def nothing(self, rows: Selected, *inputs: Tensor) -> ObjectiveOutput:
+        if self.memory is not None:
+            self.memory.forget()
+        return super().nothing(rows, *inputs)
+
+    def after_optimizer_step(self, model: TwoTower, progress: Progress) -> None:
+        if self.memory is not None:
+            self.memory.commit()

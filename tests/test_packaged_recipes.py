@@ -1,0 +1,63 @@
+"""Every packaged recipe, small: it trains, its state is whole, and a run that was interrupted ends the same."""
+
+from __future__ import annotations
+
+import shutil
+import typing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mmcl.data.loader import build_train_data
+from mmcl.export import ModelCardFacts, export_model
+from mmcl.model import build_model
+from mmcl.objectives.configs import AnyObjective
+from mmcl.recipe import Recipe
+from mmcl.recipe_files import ListedRecipe, list_recipes, load_recipe
+from mmcl.smoke import smoke_recipe
+from mmcl.training.accelerator import build_accelerator
+from mmcl.training.observer import Observer
+from mmcl.training.run_folder import RunFolder
+from mmcl.training.trainer import Trainer
+from tests.towers.tiny_configs import DINOV2, lone_image
+from tests.training.runs import last_sums
+
+
+def what_a_user_gives(listed: ListedRecipe, folder: Path) -> dict[str, Any]:
+    """What a recipe leaves open: data, or the first stage of two."""
+    given: dict[str, Any] = {"data": "missing.csv"} if listed.needs_data else {}
+    if listed.name == "vision/transfer":
+        export_model(build_model(lone_image(DINOV2)), folder / "first" / "model", ModelCardFacts("x"))
+        given["model.image.name"] = str(folder / "first")
+    return given
+
+
+def train(recipe: Recipe, folder: Path, resume: bool = False) -> dict[str, str]:
+    """Train without judging; return the sums of the last checkpoint's files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    model = build_model(recipe.model, recipe.seed)
+    data = build_train_data(recipe, model.preprocessing, model.tokenizer)
+    data.quarantine.write_to(folder)
+    trainer = Trainer(recipe, model, data, RunFolder(folder), build_accelerator(recipe), Observer())
+    if resume:
+        trainer.resume()
+    trainer.fit(lambda step: {})
+    return last_sums(folder)
+
+
+@pytest.mark.parametrize("listed", list_recipes(), ids=lambda listed: listed.name)
+def test_a_resumed_run_of_the_recipe_ends_bit_identical(listed: ListedRecipe, tmp_path: Path) -> None:
+    recipe = smoke_recipe(load_recipe(listed.name, what_a_user_gives(listed, tmp_path)))
+    recipe = recipe.model_copy(update={"save_every": 1, "keep_checkpoints": 4})
+    expected = train(recipe, tmp_path / "whole")
+    half = tmp_path / "half"
+    shutil.copytree(tmp_path / "whole/checkpoints/step-00000002", half / "checkpoints/step-00000002")
+    assert train(recipe, half, resume=True) == expected
+
+
+def test_every_method_has_a_recipe(tmp_path: Path) -> None:
+    recipes = [load_recipe(listed.name, what_a_user_gives(listed, tmp_path / listed.name)) for listed in list_recipes()]
+    configs = typing.get_args(typing.get_args(AnyObjective)[0])
+    methods = {config.model_fields["type"].default for config in configs}
+    assert {objective.type for recipe in recipes for objective in recipe.objectives} == methods

@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from mmcl.recipe_data import ColumnsConfig, DataConfig, ImageViewConfig
+
+
+def test_views_are_written_out_as_often_as_they_count() -> None:
+    data = DataConfig.model_validate({"train": "x", "image_views": [{"count": 2}, {"size": 96, "count": 3}]})
+    assert [view.size for view in data.expanded_views] == [None, None, 96, 96, 96]
+    assert DataConfig.model_validate({"train": "x"}).expanded_views == (
+        ImageViewConfig(random_resized_crop=(0.9, 1.0)),
+    )
+
+
+@pytest.mark.parametrize("view", [{"count": 0}, {"size": 0}, {"solarize": 1.5}])
+def test_views_that_cannot_be_drawn_are_refused(view: Any) -> None:
+    with pytest.raises(ValidationError):
+        ImageViewConfig.model_validate(view)
+
+
+@pytest.mark.parametrize(
+    ("columns", "expected"),
+    [
+        ({}, (None, None)),
+        ({"text": "title", "negatives": "hard"}, ("title", "hard")),
+        ({"text": False, "negatives": ["a", "b"]}, (False, ("a", "b"))),
+    ],
+)
+def test_a_role_is_a_column_or_false(columns: Any, expected: Any) -> None:
+    config = ColumnsConfig.model_validate(columns)
+    assert (config.text, config.negatives) == expected
+
+
+@pytest.mark.parametrize("columns", [{"text": True}, {"text": 5}, {"text": 0}, {"text": ["a", "b"]}, {"text": ""}])
+def test_a_role_is_nothing_else(columns: Any) -> None:
+    with pytest.raises(ValidationError, match="must be the name of a column, or false for none, got"):
+        ColumnsConfig.model_validate(columns)
+
+
+@pytest.mark.parametrize("negatives", [True, 5, ["a", 3], [""], {"a": 1}])
+def test_negatives_are_one_column_or_several(negatives: Any) -> None:
+    with pytest.raises(ValidationError, match="must be the name of a column, several, or false for none, got"):
+        ColumnsConfig.model_validate({"negatives": negatives})
+
+
+def test_batches_are_drawn_in_one_way() -> None:
+    with pytest.raises(ValidationError, match="unique_groups, which is true, draws batches in a way of its own"):
+        DataConfig.model_validate({"train": "x", "unique_groups": True, "paired_per_batch": 4})

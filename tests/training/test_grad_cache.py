@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from mmcl.batch import PairBatch
+from mmcl.distributed import RowSizes
+from mmcl.errors import UserError
+from mmcl.model import Encoded, build_model
+from mmcl.module import ContrastiveModule
+from mmcl.objectives.configs import AnyObjective
+from mmcl.objectives.objective import DataFacts, Progress
+from mmcl.recipe import Recipe
+from mmcl.recipe_model import ModelConfig
+from mmcl.training.grad_cache import GradCache
+from tests.processes import run_processes
+from tests.tiny import random_batch, resnet_pair, save_tokenizer, vit_bert_pair, without_some
+
+pytestmark = pytest.mark.xdist_group("processes")
+
+OBJECTIVES: list[Any] = ["clip", {"simclr": 0.5}]
+
+
+def objectives_of(items: list[Any]) -> tuple[AnyObjective, ...]:
+    return Recipe.model_validate({"data": {"train": "x", "image_views": [{}, {}]}, "objectives": items}).objectives
+
+
+def make_module(config: ModelConfig, items: list[Any], dtype: torch.dtype = torch.float64) -> ContrastiveModule:
+    return ContrastiveModule(build_model(config), objectives_of(items), DataFacts(64, seed=1)).to(dtype).train()
+
+
+def gradients(module: ContrastiveModule) -> dict[str, Tensor]:
+    return {name: parameter.grad for name, parameter in module.named_parameters() if parameter.grad is not None}
+
+
+def whole_batch(module: ContrastiveModule, batch: PairBatch, micro_batch_size: int) -> Tensor:
+    """One graph over all rows, which go through the towers in the same parts, and so under the same dropout."""
+    parts = [batch.part(start, start + micro_batch_size) for start in range(0, len(batch), micro_batch_size)]
+    encoded, keys = [], []
+    for part in parts:
+        encoded.append(module.encode(part))
+        keys.append(module.encode_keys(part))
+    views = {
+        key: Encoded.of(
+            torch.cat([views[key].features for views in encoded]),
+            torch.cat([views[key].projected for views in encoded]),
+        )
+        for key in encoded[0]
+    }
+    joined = {name: tuple(map(torch.cat, zip(*(part[name] for part in keys), strict=True))) for name in keys[0]}
+    output = module.losses_of(batch, views, joined)
+    output.loss.backward()
+    return output.loss.detach()
+
+
+def cached(module: ContrastiveModule, batch: PairBatch, micro_batch_size: int) -> Tensor:
+    cache = GradCache(module, micro_batch_size, lambda loss: loss.backward(), nullcontext)
+    return cache.step(batch, RowSizes((len(batch),)), Progress()).loss.detach()
+
+
+@pytest.mark.parametrize("is_partial", [False, True], ids=["paired", "partly"])
+@pytest.mark.parametrize("micro_batch_size", [1, 4, 5])
+def test_gradients_are_those_of_the_whole_batch_with_dropout(
+    tmp_path: Path, micro_batch_size: int, is_partial: bool
+) -> None:
+    config = vit_bert_pair(save_tokenizer(tmp_path), dropout=0.2)
+    batch = random_batch(12, 16, num_groups=9, image_views=2)
+    batch = without_some(batch) if is_partial else batch
+    one, other = make_module(config, OBJECTIVES), make_module(config, OBJECTIVES)
+    torch.manual_seed(3)
+    expected_loss = whole_batch(one, batch, micro_batch_size)
+    torch.manual_seed(3)
+    torch.testing.assert_close(cached(other, batch, micro_batch_size), expected_loss, rtol=1e-12, atol=0)
+    expected, found = gradients(one), gradients(other)
+    assert found.keys() == expected.keys()
+    assert "model.logit_scale.log_scale" in found
+    assert float(found["model.logit_scale.log_scale"].abs()) > 0
+    for name, grad in expected.items():
+        torch.testing.assert_close(found[name], grad, rtol=1e-9, atol=1e-13, msg=name)
+
+
+def test_without_dropout_they_are_those_of_one_forward(tmp_path: Path) -> None:
+    config, batch = vit_bert_pair(save_tokenizer(tmp_path)), random_batch(12, 16, image_views=2)
+    one, other = make_module(config, OBJECTIVES), make_module(config, OBJECTIVES)
+    one(batch).loss.backward()
+    cached(other, batch, 5)
+    for name, grad in gradients(one).items():
+        torch.testing.assert_close(gradients(other)[name], grad, rtol=1e-9, atol=1e-13, msg=name)
+
+
+def test_a_batch_of_4096_in_micro_batches_of_64(tmp_path: Path) -> None:
+    config, batch = vit_bert_pair(save_tokenizer(tmp_path), dropout=0.1), random_batch(4096, 16)
+    one, other = make_module(config, ["clip"]), make_module(config, ["clip"])
+    torch.manual_seed(3)
+    whole_batch(one, batch, 64)
+    torch.manual_seed(3)
+    cached(other, batch, 64)
+    for name, grad in gradients(one).items():
+        torch.testing.assert_close(gradients(other)[name], grad, rtol=1e-8, atol=1e-14, msg=name)
+
+
+@pytest.mark.parametrize("bounds", [[0, 5, 12], [0, 3, 7, 12]], ids=["5+7", "3+4+5"])
+def test_over_processes_they_are_those_of_one(tmp_path: Path, bounds: list[int]) -> None:
+    config = vit_bert_pair(save_tokenizer(tmp_path / "tokenizer"))
+    batch = random_batch(12, 16, num_groups=9, image_views=2)
+    module = make_module(config, OBJECTIVES)
+    module(batch).loss.backward()
+    results = run_processes(
+        "cached_gradients",
+        len(bounds) - 1,
+        tmp_path,
+        config=config,
+        objectives=objectives_of(OBJECTIVES),
+        batch=batch,
+        bounds=bounds,
+        micro_batch_size=2,
+    )
+    for result in results:
+        for name, grad in gradients(module).items():
+            torch.testing.assert_close(result[name], grad, rtol=1e-8, atol=1e-12, msg=name)
+
+
+def test_batch_norm_in_a_tower_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"micro_batch_size: 4 would give batch norm, which is inside the towers"):
+        cached(make_module(resnet_pair(save_tokenizer(tmp_path)), ["clip"]), random_batch(8, 32), 4)
+
+
+def test_batch_norm_in_a_head_sees_the_whole_batch(tmp_path: Path) -> None:
+    """What makes SimCLR exact under caching: its head is not cut into parts."""
+    config, batch = vit_bert_pair(save_tokenizer(tmp_path)), random_batch(12, 16, image_views=2)
+    one, other = make_module(config, ["simclr"]), make_module(config, ["simclr"])
+    one(batch)
+    cached(other, batch, 3)
+    running = [name for name in one.state_dict() if "running" in name]
+    assert running
+    for name in running:
+        torch.testing.assert_close(other.state_dict()[name], one.state_dict()[name], rtol=1e-10, atol=1e-12)
