@@ -39,3 +39,25 @@ def test_a_sum_over_processes_carries_the_gradient_of_every_process(tmp_path: Pa
     for result in run_processes("sum_and_weigh", 2, tmp_path, values=values, weights=weights):
         torch.testing.assert_close(result["sum"], values[0] + values[1])
         torch.testing.assert_close(result["grad"], weights[0] + weights[1])
+
+
+def test_a_logsumexp_over_processes_carries_the_gradient_of_every_process(tmp_path: Path) -> None:
+    values = [torch.tensor([1.0, -torch.inf, 500.0, -3.0]), torch.tensor([2.0, 4.0, -500.0, -torch.inf])]
+    weights = [torch.randn(4), torch.randn(4)]
+    both = torch.stack(values).requires_grad_()
+    expected = torch.logsumexp(both, dim=0)
+    (expected * sum(weights)).sum().backward()
+    assert both.grad is not None
+    for rank, result in enumerate(run_processes("logsumexp_and_weigh", 2, tmp_path, values=values, weights=weights)):
+        torch.testing.assert_close(result["found"], expected.detach())
+        torch.testing.assert_close(result["grad"], both.grad[rank])
+
+
+def test_gradients_are_added_up_in_every_precision_and_where_there_are_any(tmp_path: Path) -> None:
+    grads = [[torch.randn(2, 3), None, torch.randn(4).double(), torch.randn(5)] for _ in range(2)]
+    for result in run_processes("summed_gradients", 2, tmp_path, grads=grads):
+        for number, found in enumerate(result["grads"]):
+            if grads[0][number] is None:
+                assert found is None
+            else:
+                torch.testing.assert_close(found, grads[0][number] + grads[1][number])

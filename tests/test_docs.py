@@ -135,6 +135,9 @@ def save_data(folder: Path) -> None:
         save_picture(folder / f"images/{row}.jpg", row % 40)
         lines.append(f"images/{row}.jpg,{caption(row % 40)},{row % 40},{WORDS[row % 3]}")
     (folder / "products.csv").write_text("\n".join(lines) + "\n")
+    # The same, but every fifth row has no title.
+    partly = [re.sub(r",.*?,", ",,", line, count=1) if row % 5 == 1 else line for row, line in enumerate(lines)]
+    (folder / "catalogue.csv").write_text("\n".join(partly) + "\n")
     for number, name in enumerate(("cat", "dog", "hat", "shirt", "shoe") * 4):
         save_picture(folder / f"photos/{'test' if number < 10 else 'train'}/{name}/{number}.jpg", number)
     for artist in ("noto", "emojitwo"):
@@ -200,7 +203,12 @@ def made_small(arguments: list[str]) -> list[str]:
     if arguments[0] != "train" or "--resume" in arguments or "--smoke" in arguments:
         return arguments
     has_data = any(argument.startswith("data") for argument in arguments)
-    if arguments[1] == "clip/pretrain" or (arguments[1] == "quickstart" and not has_data):
+    kind = arguments[1].partition("/")[0]
+    if kind == "vision":  # pictures that come with mmcl
+        return [*arguments, *SMALL, "evaluate=[]"]
+    if kind == "text":
+        return [*arguments, "--smoke"]
+    if arguments[1] == "clip/pretrain" or kind == "joint" or (arguments[1] == "quickstart" and not has_data):
         return [*arguments, "--smoke", "evaluate=[retrieval]"]
     return [*arguments, *SMALL]
 

@@ -42,6 +42,25 @@ def sum_and_weigh(values: list[Tensor], weights: list[Tensor]) -> dict[str, Any]
     return {"sum": summed.detach(), "grad": mine.grad}
 
 
+def logsumexp_and_weigh(values: list[Tensor], weights: list[Tensor]) -> dict[str, Any]:
+    """The same for a log-sum-exp over processes."""
+    mine = values[dist.get_rank()].clone().requires_grad_()
+    found = logsumexp_over_processes(mine)
+    (found * weights[dist.get_rank()]).sum().backward()
+    return {"found": found.detach(), "grad": mine.grad}
+
+
+def summed_gradients(grads: list[list[Tensor | None]]) -> dict[str, Any]:
+    """Parameters with the gradients of this process, then of all."""
+    parameters = []
+    for grad in grads[dist.get_rank()]:
+        parameter = nn.Parameter(torch.zeros(1) if grad is None else torch.zeros_like(grad))
+        parameter.grad = grad
+        parameters.append(parameter)
+    sum_gradients(parameters)
+    return {"grads": [parameter.grad for parameter in parameters]}
+
+
 def batch_norm_gradients(network: nn.Module, rows: list[Tensor], weights: list[Tensor]) -> dict[str, Any]:
     """Push uneven parts of a batch through a network with batch norm of global statistics."""
     network = use_global_batch_norm(network, torch.device("cpu"))
