@@ -16,7 +16,15 @@ from torch import Tensor, nn
 
 from mmcl.batch import PairBatch
 from mmcl.batch_norm import use_global_batch_norm
-from mmcl.distributed import RowSizes, gather_rows, rank, sum_gradients, sum_over_processes, total
+from mmcl.distributed import (
+    RowSizes,
+    gather_rows,
+    logsumexp_over_processes,
+    rank,
+    sum_gradients,
+    sum_over_processes,
+    total,
+)
 from mmcl.model import build_model
 from mmcl.module import ContrastiveModule
 from mmcl.objectives.configs import AnyObjective
