@@ -4,12 +4,16 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help quickstart test lint clean
+.PHONY: help quickstart test lint methods labels joint losses clean
 
 help:
 	@echo "make quickstart   train a small CLIP from scratch, judge it, write a report (about five minutes on two cores)"
 	@echo "make test         run the tests"
 	@echo "make lint         ruff and mypy"
+	@echo "make methods      train every vision method five times on digits and glyphs: docs/methods.md (under an hour on two cores)"
+	@echo "make labels       accuracy against the share of labels: docs/labels.md (about a quarter of an hour)"
+	@echo "make joint        image-text with and without SimCLR and SimCSE: docs/joint.md (about half an hour)"
+	@echo "make losses       the losses beside open_clip, sentence-transformers and lightly (about a quarter of an hour)"
 	@echo "make clean        remove the virtual environment"
 
 $(READY): pyproject.toml
@@ -29,6 +33,12 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+methods labels joint: $(READY)
+	$(BIN)/python -m benchmarks.$@
+
+losses: $(READY)
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.losses
 
 clean:
 	rm -rf $(VENV)

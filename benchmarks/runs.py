@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 Metrics = dict[str, float]
 
 
@@ -25,11 +27,14 @@ class Job:
         name: its folder's; what is there already is not run again.
         recipe: a packaged name or a path.
         overrides: of the recipe's keys.
+        keeps_outcomes: also keep the tasks' per-example outcomes, in ``outcomes.npz``: arrays by
+            ``<dataset>-<task>/<name>``.
     """
 
     name: str
     recipe: str
     overrides: dict[str, Any] = field(default_factory=dict)
+    keeps_outcomes: bool = False
 
 
 def run_all(jobs: Sequence[Job], folder: Path, num_parallel: int) -> dict[str, Metrics]:
@@ -63,7 +68,14 @@ def run_one(job: Job, folder: Path) -> Metrics:
 
     target = folder / job.name
     shutil.rmtree(target, ignore_errors=True)
-    mmcl.train(job.recipe, output=target, **job.overrides)
+    run = mmcl.train(job.recipe, output=target, **job.overrides)
+    if job.keeps_outcomes:
+        outcomes = {
+            f"{result.dataset}-{result.task}/{name}": values
+            for result in run.results
+            for name, values in result.examples.items()
+        }
+        np.savez(target / "outcomes.npz", **outcomes)
     for part in ("checkpoints", "model"):
         shutil.rmtree(target / part, ignore_errors=True)
     return read_metrics(target)

@@ -143,10 +143,11 @@ class TaskResult:
     def _repr_html_(self) -> str:
         from evaluation.tables import COLUMNS, metric_rows  # tables are made of results
 
+        first = COLUMNS.index("metric")  # the title says the rest
         title = f"{self.task} on {self.dataset} ({self.split}), {self.model}"
-        head = "".join(f"<th>{html.escape(name)}</th>" for name in COLUMNS[1:])
+        head = "".join(f"<th>{html.escape(name)}</th>" for name in COLUMNS[first:])
         rows = "".join(
-            "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row.cells()[1:]) + "</tr>"
+            "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row.cells()[first:]) + "</tr>"
             for row in metric_rows([self], headline_only=False)
         )
         return f"<table><caption>{html.escape(title)}</caption><tr>{head}</tr>{rows}</table>"

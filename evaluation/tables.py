@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from evaluation.results import TaskResult, Unit
 from evaluation.statistics import Interval
 
-COLUMNS = ("dataset", "metric", "value", "95% interval", "chance")
+COLUMNS = ("dataset", "task", "metric", "value", "95% interval", "chance")
+NUM_TEXT_COLUMNS = 3
+"""The first so many columns are words, aligned to the left; the others are numbers."""
 
 
 @dataclass(frozen=True)
@@ -17,6 +19,7 @@ class MetricRow:
 
     Attributes:
         dataset: what was judged on.
+        task: ``retrieval``, ``zeroshot``, ``knn`` ...: its name without ``_classification``.
         metric: its name.
         value: ``"52.7"`` for the fraction 0.527, ``"n/a (reason)"`` where there is none.
         interval: ``"[50.5, 54.9]"`` or empty.
@@ -24,6 +27,7 @@ class MetricRow:
     """
 
     dataset: str
+    task: str
     metric: str
     value: str
     interval: str
@@ -31,7 +35,7 @@ class MetricRow:
 
     def cells(self) -> tuple[str, ...]:
         """Return the cells in the order of `COLUMNS`."""
-        return (self.dataset, self.metric, self.value, self.interval, self.chance)
+        return (self.dataset, self.task, self.metric, self.value, self.interval, self.chance)
 
 
 def metric_rows(results: Sequence[TaskResult], *, headline_only: bool = True) -> list[MetricRow]:
@@ -39,6 +43,7 @@ def metric_rows(results: Sequence[TaskResult], *, headline_only: bool = True) ->
     return [
         MetricRow(
             dataset=result.dataset,
+            task=result.task.removesuffix("_classification"),
             metric=name,
             value=format_metric(result, name),
             interval=format_interval(result.intervals.get(name), result.unit(name)),
@@ -55,7 +60,7 @@ def format_table(results: Sequence[TaskResult], *, headline_only: bool = True) -
     widths = [max(len(line[index]) for line in lines) for index in range(len(COLUMNS))]
     return "\n".join(
         "  ".join(
-            cell.ljust(width) if index < 2 else cell.rjust(width)
+            cell.ljust(width) if index < NUM_TEXT_COLUMNS else cell.rjust(width)
             for index, (cell, width) in enumerate(zip(line, widths, strict=True))
         ).rstrip()
         for line in lines

@@ -16,6 +16,7 @@ from mmcl.objectives.configs import AnyObjective
 from mmcl.objectives.objective import DataFacts, EncodedBatch, Objective, Progress, ViewPass
 from mmcl.objectives.views import Modality, modality_of, num_passes, number_of
 from mmcl.schedules import value_at
+from mmcl.towers.towers import in_evaluation_mode
 
 Views = dict[ViewPass, Encoded]
 Keys = dict[str, tuple[Tensor, ...]]
@@ -167,17 +168,12 @@ class ContrastiveModule(nn.Module):
         """
         towers = self.model.towers
         example = towers.probe_inputs[modality]
-        modes = {module: module.training for module in towers.modules()}
-        towers.eval()
-        try:
-            device = self.model.logit_scale.log_scale.device
+        device = self.model.logit_scale.log_scale.device
+        with in_evaluation_mode(towers):
             output = (
                 towers.encode_image(example.to(self.model.pixel_mean))
                 if isinstance(example, Tensor)
                 else towers.encode_text(example.to(device))
             )
-        finally:
-            for module, training in modes.items():
-                module.training = training
         encoded = Encoded.of(*output)
         return encoded.rows(torch.empty(0, dtype=torch.int64, device=device))

@@ -101,7 +101,7 @@ class ImageViewConfig(Section):
     count: int = Field(default=1, gt=0)
     """So many views are drawn like this, each by itself: two large crops and six small ones are two entries."""
     size: int | None = Field(default=None, gt=0)
-    """Side in pixels; by default the model's."""
+    """Side in pixels; by default the model's. Another one needs an image tower that takes it."""
     random_resized_crop: tuple[float, float] | None = None
     """Smallest and largest area of the crop, as fractions of the picture."""
     affine: AffineConfig | None = None
@@ -137,8 +137,8 @@ class DataConfig(Section):
     image_views: tuple[ImageViewConfig, ...] = Field(
         default=(ImageViewConfig(random_resized_crop=(0.9, 1.0)),), min_length=1
     )
-    """The random views drawn of every picture: image.0, image.1 ... in order, counts written out. Those that no
-    objective names are not drawn."""
+    """The random views drawn of every picture: image.0, image.1 ... in order, an entry as often as its ``count``. All
+    are drawn up to the last that an objective names, and none after it. By default one view, a light crop."""
     unique_groups: bool = False
     """Draw batches in which no group occurs twice."""
     paired_per_batch: int | None = Field(default=None, gt=0)

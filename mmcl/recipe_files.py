@@ -26,7 +26,7 @@ from mmcl.recipe_errors import misplaced_booleans, problems_in
 from mmcl.recipe_merge import apply_overrides, merge
 from mmcl.recipe_schema import recipe_schema
 from mmcl.recipe_sections import expand
-from mmcl.recipe_yaml import BASE, FILE, KeyPath, Node, Origin, Problem, read_yaml, write_yaml
+from mmcl.recipe_yaml import BASE, FILE, KeyPath, Node, Origin, Problem, dotted, read_yaml, write_yaml
 
 __all__ = [
     "FoundRecipe",
@@ -37,11 +37,14 @@ __all__ = [
     "list_recipes",
     "load_recipe",
     "locate_recipe",
+    "needs_of",
     "recipe_schema",
 ]
 
 Overrides = Sequence[str] | Mapping[str, object]
 _SUFFIXES = {".yaml", ".yml"}
+_EXAMPLES = {"data": "products.csv", "model.image.name": "runs/simclr", "model.text.name": "runs/simcse"}
+"""What a recipe may leave to be given, with an example of it."""
 
 
 @dataclass(frozen=True)
@@ -76,12 +79,12 @@ class ListedRecipe:
     Attributes:
         name: what to type for it.
         description: one line.
-        needs_data: it names no training rows, so that ``data=...`` must be given or a recipe be based on it.
+        needs: the keys that it leaves open, such as ``data``: each must be given, or a recipe be based on it.
     """
 
     name: str
     description: str
-    needs_data: bool
+    needs: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -153,7 +156,8 @@ def locate_recipe(name_or_path: str | os.PathLike[str], overrides: Overrides = (
     seen = {problem.path for problem in [*problems, *more] if problem.path}
     problems = [*problems, *more, *(problem for problem in rest if problem.path not in seen)]
     if problems or recipe is None:
-        raise UserError("\n".join(dict.fromkeys(_line(problem, found) for problem in problems)))
+        needs = _needs(root)
+        raise UserError("\n".join(dict.fromkeys(_line(problem, found, needs) for problem in problems)))
     return LocatedRecipe(recipe if recipe.name else recipe.model_copy(update={"name": found.run_name}), root)
 
 
@@ -167,11 +171,28 @@ def _check(root: Node) -> tuple[Recipe | None, list[Problem]]:
         return None, sorted(problems, key=lambda problem: (problem.origin.layer, problem.origin.line or 0))
 
 
-def _line(problem: Problem, found: FoundRecipe) -> str:
+def _line(problem: Problem, found: FoundRecipe, needs: Sequence[str]) -> str:
+    missing = None
     if problem.path in {("data",), ("data", "train")} and problem.message == "is required":
-        name = found.name if " " not in found.name else f'"{found.name}"'
-        return f"{found.source} data: is required, for example: mmcl train {name} data=products.csv"
-    return str(problem)
+        missing = "data"
+    # A recipe of one's own may give a config as well; one that comes with the package is meant to be given a name.
+    elif found.is_packaged and f"{dotted(problem.path)}.name" in needs:
+        missing = f"{dotted(problem.path)}.name"
+    if missing is None:
+        return str(problem)
+    name = found.name if " " not in found.name else f'"{found.name}"'
+    return f"{found.source} {missing}: is required, for example: mmcl train {name} {missing}={_EXAMPLES[missing]}"
+
+
+def _needs(root: Node) -> tuple[str, ...]:
+    """Return the keys of `_EXAMPLES` that a recipe leaves open."""
+    data, model = root.child("data"), root.child("model")
+    needs = ["data"] if data is None or data.child("train") is None else []
+    for tower in ("image", "text"):
+        node = None if model is None else model.child(tower)
+        if node is not None and isinstance(node.value, dict) and not node.value.keys() & {"name", "config"}:
+            needs.append(f"model.{tower}.name")
+    return tuple(needs)
 
 
 def _read_with_base(found: FoundRecipe) -> tuple[Node, list[Problem]]:
@@ -269,10 +290,19 @@ def list_recipes() -> list[ListedRecipe]:
     recipes = []
     for name in _packaged():
         root, _ = _read_with_base(_find_packaged(name))
-        description, data = root.child("description"), root.child("data")
-        needs_data = data is None or data.child("train") is None
-        recipes.append(ListedRecipe(name, str(description.value) if description else "", needs_data))
+        description = root.child("description")
+        recipes.append(ListedRecipe(name, str(description.value) if description else "", _needs(root)))
     return recipes
+
+
+def needs_of(name_or_path: str | os.PathLike[str]) -> tuple[str, ...]:
+    """Return the keys that a recipe leaves open, such as ``data``, before any override.
+
+    Raises:
+        UserError: there is no such recipe.
+    """
+    root, _ = _read_with_base(find_recipe(name_or_path))
+    return _needs(root)
 
 
 def dump_recipe(recipe: Recipe) -> str:

@@ -28,6 +28,9 @@ class ImageTowerConfig(Section):
     run was trained with; else the model's own pooler where it has a trained or parameter-free one, else the mean."""
     image_size: int | None = Field(default=None, gt=0)
     """Side of the square input in pixels; by default what the model's own preprocessing says."""
+    resize_to: int | None = Field(default=None, gt=0)
+    """Side in pixels to which a picture is scaled before its centre is cut out, such as 256 for an ``image_size`` of
+    224; by default what the model's own preprocessing says, and with ``image_size`` just that."""
     image_mean: tuple[float, float, float] | None = None
     """Mean per RGB channel subtracted from pixels in [0, 1]; by default the model's own, else 0.5."""
     image_std: tuple[Positive, Positive, Positive] | None = None
@@ -36,6 +39,12 @@ class ImageTowerConfig(Section):
     @model_validator(mode="after")
     def _names_one_architecture(self) -> ImageTowerConfig:
         return _check_name_or_config(self)
+
+    @model_validator(mode="after")
+    def _covers_the_input(self) -> ImageTowerConfig:
+        if self.resize_to is not None and self.image_size is not None and self.resize_to < self.image_size:
+            raise ValueError(f"resize_to must be at least image_size, {self.image_size}, got {self.resize_to}")
+        return self
 
 
 class TextTowerConfig(Section):

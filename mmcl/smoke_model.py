@@ -102,7 +102,7 @@ def _tiny_text(tower: TextTowerConfig) -> TextTowerConfig:
 
     def likeness() -> TextTowerConfig:
         family = _family(_place(source), tower.config, CONFIG_MAPPING.__contains__, TEXT_FALLBACK)
-        return _text(_part(family, "text_config"), tower.pooling)
+        return _text(_part(family, "text_config"), tower.pooling, _dropouts(tower.config))
 
     if _builds(lambda: ModelConfig(text=likeness())):
         return likeness()
@@ -117,8 +117,14 @@ def _image(family: str) -> ImageTowerConfig:
     return ImageTowerConfig(config=_tiny_config(family), image_size=IMAGE_SIZE)
 
 
-def _text(family: str, pooling: Any = "auto") -> TextTowerConfig:
-    return TextTowerConfig(config=_tiny_config(family), pooling=pooling, tokenizer="glyphs", max_length=32)
+def _text(family: str, pooling: Any = "auto", dropouts: dict[str, Any] | None = None) -> TextTowerConfig:
+    config = {**_tiny_config(family), **(dropouts or {})}
+    return TextTowerConfig(config=config, pooling=pooling, tokenizer="glyphs", max_length=32)
+
+
+def _dropouts(config: dict[str, Any] | None) -> dict[str, Any]:
+    """Return what a configuration says of dropout, which SimCSE cannot do without."""
+    return {name: value for name, value in (config or {}).items() if "dropout" in name}
 
 
 def _builds(likeness: Callable[[], ModelConfig]) -> bool:

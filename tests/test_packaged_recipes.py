@@ -5,12 +5,10 @@ from __future__ import annotations
 import shutil
 import typing
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from mmcl.data.loader import build_train_data
-from mmcl.export import ModelCardFacts, export_model
 from mmcl.model import build_model
 from mmcl.objectives.configs import AnyObjective
 from mmcl.recipe import Recipe
@@ -20,17 +18,8 @@ from mmcl.training.accelerator import build_accelerator
 from mmcl.training.observer import Observer
 from mmcl.training.run_folder import RunFolder
 from mmcl.training.trainer import Trainer
-from tests.towers.tiny_configs import DINOV2, lone_image
+from tests.given import what_a_user_gives
 from tests.training.runs import last_sums
-
-
-def what_a_user_gives(listed: ListedRecipe, folder: Path) -> dict[str, Any]:
-    """What a recipe leaves open: data, or the first stage of two."""
-    given: dict[str, Any] = {"data": "missing.csv"} if listed.needs_data else {}
-    if listed.name == "vision/transfer":
-        export_model(build_model(lone_image(DINOV2)), folder / "first" / "model", ModelCardFacts("x"))
-        given["model.image.name"] = str(folder / "first")
-    return given
 
 
 def train(recipe: Recipe, folder: Path, resume: bool = False) -> dict[str, str]:

@@ -11,9 +11,10 @@ from mmcl.errors import UserError
 from mmcl.packaged import packaged_folder
 from mmcl.recipe import Recipe
 from mmcl.recipe_data import SourceConfig
-from mmcl.recipe_files import dump_recipe, find_recipe, list_recipes, load_recipe, locate_recipe
+from mmcl.recipe_files import dump_recipe, find_recipe, list_recipes, load_recipe, locate_recipe, needs_of
 
-PACKAGED = [recipe.name for recipe in list_recipes()]
+LISTED = list_recipes()
+PACKAGED = [recipe.name for recipe in LISTED]
 
 
 @pytest.fixture
@@ -35,9 +36,9 @@ def mistakes(name: str, *overrides: str) -> list[str]:
     return str(caught.value).split("\n")
 
 
-@pytest.mark.parametrize("name", PACKAGED)
-def test_packaged_recipes_load_and_their_dumps_load_back_equal(name, write):
-    recipe = load_recipe(name, ["data=x.csv"])
+@pytest.mark.parametrize("listed", LISTED, ids=lambda listed: listed.name)
+def test_packaged_recipes_load_and_their_dumps_load_back_equal(listed, write):
+    recipe = load_recipe(listed.name, dict.fromkeys(listed.needs, "x"))
     text = dump_recipe(recipe)
     assert load_recipe(write("again.yaml", text)) == recipe
     assert set(yaml.safe_load(text)) == set(Recipe.model_fields)
@@ -50,17 +51,38 @@ def test_packaged_recipes_are_described_and_their_bases_are_packaged(name):
     assert "base" not in text or text["base"] in PACKAGED
 
 
-def test_the_list_says_which_recipes_need_data():
-    needs_data = {recipe.name: recipe.needs_data for recipe in list_recipes()}
-    assert needs_data["clip/finetune"]
-    assert needs_data["clip/pretrain"]
-    for name in (name for name, needs in needs_data.items() if not needs):
-        load_recipe(name)
+def test_the_list_says_what_a_recipe_leaves_open():
+    needs = {recipe.name: recipe.needs for recipe in LISTED}
+    assert needs["clip/finetune"] == needs["clip/pretrain"] == ("data",)
+    assert needs["vision/transfer"] == ("model.image.name",)
+    assert needs["quickstart"] == ()
 
 
-def test_a_recipe_that_needs_data_says_what_to_type():
+@pytest.mark.parametrize("listed", [listed for listed in LISTED if listed.needs], ids=lambda listed: listed.name)
+def test_what_a_recipe_leaves_open_must_be_given(listed):
+    assert needs_of(listed.name) == listed.needs
+    for need in listed.needs:
+        others = [f"{other}=x" for other in listed.needs if other != need]
+        (mistake,) = mistakes(listed.name, *others)
+        assert mistake.startswith(
+            f"{listed.name}.yaml {need}: is required, for example: mmcl train {listed.name} {need}="
+        )
+
+
+def test_a_recipe_of_ones_own_that_names_no_tower_is_told_of_both_ways(write):
+    name = write("mine.yaml", "data: x\nmodel:\n  image: {image_size: 24}\n")
+    assert needs_of(name) == ("model.image.name",)
+    assert mistakes(name) == ["mine.yaml:3 model.image: give either name (an existing model) or config (a fresh one)"]
+    assert needs_of(write("texts.yaml", "model: {image: null, text: {config: {}}}")) == ("data",)
+
+
+def test_a_recipe_that_needs_something_says_what_to_type():
     assert mistakes("clip/finetune") == [
         "clip/finetune.yaml data: is required, for example: mmcl train clip/finetune data=products.csv"
+    ]
+    assert mistakes("vision/transfer") == [
+        "vision/transfer.yaml model.image.name: is required, for example:"
+        " mmcl train vision/transfer model.image.name=runs/simclr"
     ]
 
 

@@ -5,28 +5,37 @@ from typing import Any
 
 import pytest
 
+from mmcl.cli.main import main
 from mmcl.export import ModelCardFacts, export_model
 from mmcl.model import build_model
 from mmcl.recipe import Recipe
 from mmcl.recipe_files import ListedRecipe, list_recipes, load_recipe
 from mmcl.recipe_model import ModelConfig
 from mmcl.smoke import smoke_recipe
-from mmcl.training.run import run_recipe
+from tests.given import what_a_user_gives
 from tests.tiny import save_tokenizer
 from tests.towers.tiny_configs import DINOV2, ROBERTA, STATIC, lone_image, lone_text, pair
 
 
 @pytest.mark.parametrize("listed", list_recipes(), ids=lambda listed: listed.name)
-def test_every_packaged_recipe_runs_offline_on_a_cpu(listed: ListedRecipe, tmp_path: Path) -> None:
-    given: dict[str, Any] = {"data": "missing.csv"} if listed.needs_data else {}
-    if listed.name == "vision/transfer":
-        # Its second stage needs a first one.
-        export_model(build_model(lone_image(DINOV2)), tmp_path / "first" / "model", ModelCardFacts("x"))
-        given["model.image.name"] = str(tmp_path / "first")
-    recipe = smoke_recipe(load_recipe(listed.name, given))
-    run = run_recipe(recipe, output=tmp_path / "run")
-    assert len(run.results) == len(recipe.evaluate)
-    assert run.report.is_file()
+def test_every_packaged_recipe_runs_offline_on_a_cpu(
+    listed: ListedRecipe, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # What must be given for a run need not be given here, unless it names the family of a tower.
+    given = [f"{key}={value}" for key, value in what_a_user_gives(listed, tmp_path).items() if key != "data"]
+    run = tmp_path / "run"
+    code = main(["train", listed.name, *given, "--smoke", "--output", str(run)])
+    out, printed = capsys.readouterr()
+    assert code == 0, printed
+    recipe = load_recipe(run)
+    rows = "digits" if listed.name.startswith("vision/") else "glyphs"
+    assert recipe.data.train.path == rows
+    assert printed.startswith(f"smoke: tiny random towers and a few {rows}, in place of")
+    assert len(list(run.glob("results/*.json"))) == len(recipe.evaluate)
+    assert (run / "report.html").is_file()
+    hint = {"vision": "encode_images(", "text": "SentenceTransformer("}.get(listed.name.partition("/")[0], "retrieval")
+    assert hint in out
+    assert ("fine-tune" in out) == (listed.name != "text/skip_gram")
 
 
 @pytest.mark.parametrize(
@@ -161,6 +170,22 @@ def test_a_tower_that_a_pair_cannot_have_as_it_is(image: str, text: str, familie
     assert tiny.text.config is not None
     assert (tiny.image.config["model_type"], tiny.text.config["model_type"]) == families
     assert sum(parameter.numel() for parameter in build_model(tiny).parameters()) < 500_000
+
+
+def test_a_text_tower_keeps_its_dropout() -> None:
+    config = {"model_type": "clip_text_model", "hidden_size": 512, "attention_dropout": 0.2}
+    model = {"image": "facebook/dinov2-base", "text": {"config": config, "tokenizer": "glyphs"}}
+    tiny = smoke_recipe(Recipe.model_validate({"data": "x", "model": model})).model
+    assert tiny.text is not None
+    assert tiny.text.config is not None
+    assert tiny.text.config["attention_dropout"] == 0.2
+    assert tiny.text.config["hidden_size"] == 32
+
+
+def test_all_tokens_are_kept() -> None:
+    fields = {"model": {"text": "x"}, "objectives": [{"type": "skip_gram", "window": 3}]}
+    (objective,) = smoke_recipe(Recipe.model_validate({"data": "x", **fields})).objectives
+    assert (objective.subsample, objective.window) == (0, 3)
 
 
 def test_heads_queues_and_micro_batches_shrink() -> None:

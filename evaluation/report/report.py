@@ -30,8 +30,9 @@ def write_report(
         path: an ``.html`` file.
         title: heading of the page.
         results: shown in order; examples, matrices and maps come from their ``exhibits``.
-        training_log: records of ``metrics.jsonl``: ``step`` and any of ``loss``, ``chance``, ``lr``,
-            ``samples_per_second``, ``data_wait`` (a fraction), and ``<dataset>/<metric>`` fractions.
+        training_log: records of ``metrics.jsonl``: ``step`` and any of ``loss`` and ``chance``, of several objectives
+            ``loss/<objective>`` and ``chance/<objective>``, ``health/<modality>/spread`` and ``effective_rank``,
+            ``lr``, ``samples_per_second``, ``data_wait`` (a fraction), and ``<dataset>/<metric>`` fractions.
         recipe_text: shown as it is.
         versions: of libraries; by default those of this environment.
 

@@ -12,6 +12,7 @@ from evaluation.report.line_chart import LineChart, Role, Series, draw_lines
 
 _WATCHED = ("image_retrieval_recall@1", "text_retrieval_recall@1", "acc1", "acc1@5_labels")
 _COLOURS: tuple[Role, ...] = ("line-1", "line-2", "line-3", "line-4")
+_MODALITIES: tuple[tuple[str, str, Role], ...] = (("image", "pictures", "line-1"), ("text", "texts", "line-2"))
 
 
 @dataclass(frozen=True)
@@ -34,8 +35,12 @@ def draw_training(log: Sequence[Mapping[str, Any]]) -> TrainingPanel | None:
         for key, colour in zip(watched[: len(_COLOURS)], _COLOURS, strict=False)
     ]
     charts = (
-        draw_lines("Loss", [_series(log, "chance", "chance", "reference"), _series(log, "loss", "loss")]),
+        _loss_chart(log, "Loss", ""),
         draw_lines("Evaluation during training (%)", evaluated, from_zero=True),
+        # Each on a scale of its own: the loss of one objective may be a hundred times that of another.
+        *(_loss_chart(log, f"Loss of {name}", f"/{name}") for name in _objectives(log)),
+        _health_chart(log, "Spread of embeddings (1: even)", "spread"),
+        _health_chart(log, "Effective rank of embeddings", "effective_rank"),
         draw_lines("Learning rate", [_series(log, "lr", "lr")], from_zero=True),
         draw_lines("Samples per second", [_series(log, "samples_per_second", "samples/s")], from_zero=True),
         draw_lines("Time waiting for data (%)", [_series(log, "data_wait", "waiting", scale=100)], from_zero=True),
@@ -43,6 +48,22 @@ def draw_training(log: Sequence[Mapping[str, Any]]) -> TrainingPanel | None:
     kept = tuple(chart for chart in charts if chart is not None)
     steps = [record["step"] for record in log if _is_number(record.get("step"))]
     return TrainingPanel(kept, int(max(steps))) if kept else None
+
+
+def _objectives(log: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the names of the objectives, where there are several."""
+    keys = dict.fromkeys(key for record in log for key in record)
+    return [key.removeprefix("loss/") for key in keys if key.startswith("loss/")]
+
+
+def _loss_chart(log: Sequence[Mapping[str, Any]], title: str, suffix: str) -> LineChart | None:
+    chance = _series(log, f"chance{suffix}", "chance", "reference")
+    return draw_lines(title, [chance, _series(log, f"loss{suffix}", "loss")])
+
+
+def _health_chart(log: Sequence[Mapping[str, Any]], title: str, metric: str) -> LineChart | None:
+    series = [_series(log, f"health/{modality}/{metric}", name, colour) for modality, name, colour in _MODALITIES]
+    return draw_lines(title, series, from_zero=True)
 
 
 def _is_watched(key: str) -> bool:

@@ -42,7 +42,8 @@ def preview(
 
     tower = recipe.model.image
     size = tower.image_size if tower is not None and tower.image_size is not None else DEFAULT_IMAGE_SIZE
-    sheet = preview_sheet(recipe.data, ImagePreprocessing(size), rows, recipe.seed, recipe.objectives)
+    plain = ImagePreprocessing(size, resize_to=None if tower is None else tower.resize_to)
+    sheet = preview_sheet(recipe.data, plain, rows, recipe.seed, recipe.objectives)
     try:
         sheet.save(output, "PNG")
     except OSError as error:

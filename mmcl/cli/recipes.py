@@ -43,7 +43,7 @@ def list_all(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")
 
     listed = list_recipes()
     if as_json:
-        rows = [{"name": one.name, "description": one.description, "needs_data": one.needs_data} for one in listed]
+        rows = [{"name": one.name, "description": one.description, "needs": one.needs} for one in listed]
         typer.echo(json.dumps(rows, indent=2))
         return
     width = max((len(_command(one)) for one in listed), default=0)
@@ -53,7 +53,7 @@ def list_all(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")
 
 def _command(recipe: ListedRecipe) -> str:
     """Return what to type after ``mmcl train``."""
-    return f"{recipe.name} data=..." if recipe.needs_data else recipe.name
+    return " ".join([recipe.name, *(f"{need}=..." for need in recipe.needs)])
 
 
 @app.command()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -24,7 +25,7 @@ def train(
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Build everything, try one batch, write nothing.")] = False,
     smoke: Annotated[
-        bool, typer.Option("--smoke", help="Shrink the recipe to a few offline CPU steps on glyphs.")
+        bool, typer.Option("--smoke", help="Shrink the recipe to a few offline CPU steps on glyphs or digits.")
     ] = False,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with a run from its newest checkpoint, as if it never stopped.")
@@ -42,10 +43,11 @@ def train(
     Exit codes: 0 done, 1 failed, 2 a mistake in what was given, 130 stopped by Ctrl-C and 143 by SIGTERM, both after
     saving: go on with --resume.
     """
-    from mmcl.recipe_files import locate_recipe
+    from mmcl.recipe_files import locate_recipe, needs_of
 
     overrides = overrides or []
-    if smoke:
+    if smoke and "data" in needs_of(recipe):
+        # Data of its own the recipe need not have; where it has, it says which columns its objectives name.
         overrides = ["data=glyphs", *overrides]
     is_run = (Path(recipe) / "recipe.yaml").is_file()
     if resume and is_run and output is None:
@@ -63,9 +65,10 @@ def train(
     if smoke:
         from mmcl.smoke import smoke_recipe
 
-        if is_main_process():
-            typer.echo("smoke: tiny random towers and glyphs, in place of the recipe's model and data", err=True)
         loaded = smoke_recipe(loaded)
+        if is_main_process():
+            rows = loaded.data.train.path
+            typer.echo(f"smoke: tiny random towers and a few {rows}, in place of the recipe's model and data", err=True)
     with located.locating():
         if dry_run:
             if output is not None and not resume:
@@ -118,8 +121,13 @@ def format_plan(plan: Plan) -> str:
     minutes = plan.num_steps * plan.seconds_per_step / 60
     pace = f"{minutes:.0f} min" if 2 <= minutes < 120 else f"{minutes / 60:.1f} h"
     pace = f"{60 * minutes:.0f} s" if minutes < 2 else pace
+    dropped = (
+        f"objectives  {plan.num_training_parameters:,} parameters, {plan.num_training_trained:,} trained, for training"
+        " alone"
+    )
     lines = [
         f"model       {plan.num_parameters:,} parameters, {plan.num_trained:,} trained",
+        *([dropped] if plan.num_training_parameters else []),
         *(
             f"            {group.name}: {group.num_parameters:,}, lr {group.lr:g}, weight decay {group.weight_decay:g}"
             for group in plan.groups
@@ -128,7 +136,7 @@ def format_plan(plan: Plan) -> str:
         f"learns from {rows}",
         f"steps       {plan.num_steps:,}{epoch}",
         f"optimizer   {plan.optimizer}",
-        f"batch       {plan.batch}, up to {plan.num_negatives:,} negatives per anchor",
+        f"batch       {plan.batch}, {_say_negatives(plan.num_negatives)}",
         f"first loss  {plan.first_loss:.3f}{chance}",
         f"device      {plan.device}, {plan.precision}, {plan.peak_memory_gib:.2f} GiB at the most",
         f"time        {plan.seconds_per_step:.2f} s for the first step, the slowest; at that pace {pace} in all",
@@ -139,9 +147,22 @@ def format_plan(plan: Plan) -> str:
     return "\n".join(lines)
 
 
+def _say_negatives(num_negatives: Mapping[str, int | None]) -> str:
+    """Say ``up to 7 negatives per anchor``, by name where there are several objectives."""
+    counts = {name: count for name, count in num_negatives.items() if count is not None}
+    if not counts:
+        return "no negatives"
+    if len(num_negatives) == 1:
+        return f"up to {counts.popitem()[1]:,} negatives per anchor"
+    without = [name for name in num_negatives if name not in counts]
+    said = ", ".join(f"{count:,} ({name})" for name, count in counts.items())
+    return f"up to {said} negatives per anchor" + (f", none ({', '.join(without)})" if without else "")
+
+
 def format_run(run: Run) -> str:
     """Say what a run reached, where it is, and what to do next."""
     from evaluation import format_table
+    from mmcl.cli.hints import next_steps
 
     lines = [] if not run.results else [format_table(run.results), ""]
     lines += [
@@ -149,9 +170,6 @@ def format_run(run: Run) -> str:
         f"report   {run.report}",
         "",
         "next",
-        "  judge it on pairs of your own   "
-        f"mmcl evaluate {run.path} --task retrieval --data pairs.csv --image IMAGE --text TEXT",
-        f"  embed with it in Python         mmcl.load({str(run.path)!r}).encode_texts(['a text'])",
-        "  fine-tune CLIP on your pairs    mmcl train clip/finetune data=pairs.csv --dry-run",
+        *(f"  {line}" for line in next_steps(run)),
     ]
     return "\n".join(lines)

@@ -94,8 +94,7 @@ class ImageView:
 
     @staticmethod
     def _plain(preprocessing: ImagePreprocessing, image: Image.Image) -> Tensor:
-        pixels = preprocessing.resize(image.convert("RGB"))
-        return pixels[:1] if image.mode == "L" else pixels
+        return preprocessing.resize_pixels(_to_tensor(np.asarray(image)))
 
     def _recoloured(self, pixels: Tensor) -> Tensor:
         jitter = None if self._jitter is None else self._jitter.make_params([pixels])

@@ -40,7 +40,13 @@ def mean_positives(all_keys: Tensor, group_ids: Tensor, all_ids: Tensor) -> Tens
 
 
 def with_memory(
-    log_sums: Tensor, rows: Tensor, scale: Tensor | float, group_ids: Tensor | None, keys: Tensor, key_ids: Tensor
+    log_sums: Tensor,
+    rows: Tensor,
+    scale: Tensor | float,
+    group_ids: Tensor | None,
+    keys: Tensor,
+    key_ids: Tensor | None,
+    classes: tuple[Tensor, Tensor] | None = None,
 ) -> Tensor:
     """Widen the log-sum-exps of rows by the scores of past keys; those of a row's own group are left out.
 
@@ -50,9 +56,11 @@ def with_memory(
         scale: a scalar.
         group_ids: ``(n,)`` int64; None = no past key is of a row's group.
         keys: ``(K, D)``, the same on every process; they take no gradient.
-        key_ids: ``(K,)`` int64.
+        key_ids: ``(K,)`` int64; None, as of the rows.
+        classes: ``(n,)`` and ``(K,)`` int64: what is of a row's group and of its class stays in. None = nothing is.
     """
     excluded = None
-    if group_ids is not None:
-        excluded = GroupMarks(None, group_ids, key_ids, torch.zeros_like(group_ids), torch.ones_like(key_ids))
+    if group_ids is not None and key_ids is not None:
+        of_rows, of_keys = classes or (torch.zeros_like(group_ids), torch.ones_like(key_ids))
+        excluded = GroupMarks(None, group_ids, key_ids, of_rows, of_keys)
     return torch.logaddexp(log_sums, row_log_sums(rows, keys.detach(), scale, excluded))

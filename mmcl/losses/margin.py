@@ -58,6 +58,8 @@ def batch_margin_loss(
     mining: Mining = "all",
     across: Across | None = None,
     memory: tuple[Tensor, Tensor] | None = None,
+    group_ids: Tensor | None = None,
+    memory_group_ids: Tensor | None = None,
     generator: torch.Generator | None = None,
 ) -> Tensor:
     """The mean of `margin_loss` over pairs of anchor and candidate, similar where their labels are equal.
@@ -82,6 +84,9 @@ def batch_margin_loss(
         mining: which pairs.
         across: the batch of all processes, whose rows are the candidates; by default these rows are all.
         memory: ``(K, D)`` past candidates without gradient and their ``(K,)`` labels: similar where equal.
+        group_ids: ``(n,)`` int64, of the anchors and of the candidates beside them. A candidate of an anchor's group is
+            no negative of it: of another label it is neither. None = no two rows are of a group.
+        memory_group_ids: ``(K,)`` int64, of the memory; None = no past candidate is of an anchor's group.
         generator: for ``random``, of the tensors' device; None = torch's own. Each process draws for its anchors.
 
     Returns:
@@ -93,7 +98,9 @@ def batch_margin_loss(
     """
     check_mining(mining)
     across = Alone(len(anchors)) if across is None else across
-    compared = compare(anchors, anchor_labels, candidates, candidate_labels, distance, across, memory)
+    compared = compare(
+        anchors, anchor_labels, candidates, candidate_labels, distance, across, memory, group_ids, memory_group_ids
+    )
     similar, dissimilar = mined_pairs(compared, mining, margin, generator)
     total = (similar * _pull(compared.distances) + dissimilar * _push(compared.distances, margin)).sum()
     return total / across.sum(similar.sum() + dissimilar.sum()).clamp(min=1)

@@ -1,7 +1,8 @@
 """Which rows of a batch are compared: candidates, positives and negatives, and the choice among them.
 
 Labels decide: rows of an equal label are positives of each other, rows of different labels negatives. A row of label -1
-is unlabelled; nothing is known of it, and it takes no part, neither as anchor nor as positive nor as negative.
+is unlabelled; nothing is known of it, and it takes no part, neither as anchor nor as positive nor as negative. Rows of
+an equal group are no negatives of each other, whatever their labels.
 
 Below n is the number of anchors and M that of candidates.
 """
@@ -27,7 +28,7 @@ class Comparison:
     Args:
         distances: ``(n, M)``, with gradient.
         positives: ``(n, M)`` bool, true where the labels are equal; never a row with itself.
-        negatives: ``(n, M)`` bool, true where the labels differ.
+        negatives: ``(n, M)`` bool, true where the labels differ; never of the anchor's group.
     """
 
     distances: Tensor
@@ -58,6 +59,8 @@ def compare(
     distance: Distance,
     across: Across,
     memory: tuple[Tensor, Tensor] | None,
+    group_ids: Tensor | None = None,
+    memory_group_ids: Tensor | None = None,
 ) -> Comparison:
     """Compare this process's anchors with the candidates of all processes and with a memory.
 
@@ -69,6 +72,8 @@ def compare(
         distance: how far is far.
         across: the batch of all processes.
         memory: ``(K, D)`` past candidates, without gradient, and their ``(K,)`` labels.
+        group_ids: ``(n,)`` int64, of the anchors and of the candidates beside them; None = no two rows are of a group.
+        memory_group_ids: ``(K,)`` int64; None = no past candidate is of a row's group.
 
     Raises:
         ValueError: of candidates and their labels only one is given.
@@ -83,11 +88,16 @@ def compare(
         column_labels = torch.cat([column_labels, memory[1]])
     is_labelled = (anchor_labels >= 0)[:, None] & (column_labels >= 0)[None, :]
     is_equal = anchor_labels[:, None] == column_labels[None, :]
-    positives = is_equal & is_labelled
+    positives, negatives = is_equal & is_labelled, ~is_equal & is_labelled
+    if group_ids is not None:
+        column_groups = across.gather(group_ids)
+        negatives[:, : len(column_groups)] &= group_ids[:, None] != column_groups
+        if memory_group_ids is not None:
+            negatives[:, len(column_groups) :] &= group_ids[:, None] != memory_group_ids
     if meets_itself:
         rows = torch.arange(len(anchors), device=anchors.device)
         positives[rows, across.offset + rows] = False
-    return Comparison(distance_matrix(anchors, columns, distance), positives, ~is_equal & is_labelled)
+    return Comparison(distance_matrix(anchors, columns, distance), positives, negatives)
 
 
 def hard_triplets(compared: Comparison) -> Triplets:

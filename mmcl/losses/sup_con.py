@@ -28,6 +28,7 @@ def sup_con_loss(
     form: Literal["out", "in"] = "out",
     across: Across | None = None,
     memory: tuple[Tensor, Tensor] | None = None,
+    memory_group_ids: Tensor | None = None,
 ) -> Tensor:
     """Cross-entropy of every view over all others, of which all of its class are positives, mean over anchors.
 
@@ -44,6 +45,8 @@ def sup_con_loss(
         across: the batch of all processes; by default these rows are all.
         memory: ``(K, D)`` past embeddings without gradient and their ``(K,)`` **labels**, the same on every process:
             further positives where labels are equal, negatives elsewhere.
+        memory_group_ids: ``(K,)`` int64, of the memory. What is of an anchor's group but not of its label is left out.
+            None = no past embedding is of an anchor's group.
 
     Returns:
         A scalar: the sum over these anchors / (V N), the mean on one process.
@@ -64,7 +67,9 @@ def sup_con_loss(
     col_classes = across.gather(classes).repeat_interleave(num_views)
     log_sums = log_sums_without_self(rows, columns, scale, num_views, group_ids, classes, across)
     if memory is not None:
-        log_sums = with_memory(log_sums, rows, scale, None, *memory)
+        row_groups = None if group_ids is None else group_ids.repeat_interleave(num_views)
+        past, past_labels = memory
+        log_sums = with_memory(log_sums, rows, scale, row_groups, past, memory_group_ids, (row_classes, past_labels))
     pool = _Pool(rows, columns, row_classes, col_classes, num_views * across.offset, memory)
     positive, num_positives = pool.mean_scores(scale) if form == "out" else pool.log_mean_exponentials(scale)
     losses = torch.where(num_positives > 0, log_sums - positive, 0.0)

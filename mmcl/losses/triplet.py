@@ -56,6 +56,8 @@ def batch_triplet_loss(
     mining: Mining = "all",
     across: Across | None = None,
     memory: tuple[Tensor, Tensor] | None = None,
+    group_ids: Tensor | None = None,
+    memory_group_ids: Tensor | None = None,
     generator: torch.Generator | None = None,
 ) -> Tensor:
     """The mean of the triplet loss over triplets formed within the batch of all processes.
@@ -80,6 +82,9 @@ def batch_triplet_loss(
         mining: which triplets.
         across: the batch of all processes, whose rows are the candidates; by default these rows are all.
         memory: ``(K, D)`` past candidates without gradient and their ``(K,)`` labels: positives where equal.
+        group_ids: ``(n,)`` int64, of the anchors and of the candidates beside them. A candidate of an anchor's group is
+            no negative of it: of another label it is neither. None = no two rows are of a group.
+        memory_group_ids: ``(K,)`` int64, of the memory; None = no past candidate is of an anchor's group.
         generator: for ``random``, of the tensors' device; None = torch's own. Each process draws for its anchors.
 
     Returns:
@@ -91,7 +96,9 @@ def batch_triplet_loss(
     """
     check_mining(mining)
     across = Alone(len(anchors)) if across is None else across
-    compared = compare(anchors, anchor_labels, candidates, candidate_labels, distance, across, memory)
+    compared = compare(
+        anchors, anchor_labels, candidates, candidate_labels, distance, across, memory, group_ids, memory_group_ids
+    )
     if mining in ("all", "semi_hard"):
         total, num_triplets = hinge_over_triplets(compared, margin, semi_hard=mining == "semi_hard")
     else:

@@ -27,6 +27,8 @@ class MarginObjective(MinedObjective):
         candidate_ids: Tensor | None,
         across: RowSizes,
         memory: tuple[Tensor, Tensor] | None,
+        memory_group_ids: Tensor | None,
+        group_ids: Tensor | None,
     ) -> Tensor:
         config = self.config
         return batch_margin_loss(
@@ -39,4 +41,6 @@ class MarginObjective(MinedObjective):
             mining=config.mining,
             across=across,
             memory=memory,
+            group_ids=group_ids,
+            memory_group_ids=memory_group_ids,
         )

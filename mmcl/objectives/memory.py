@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 NO_GROUP = -1
 """Id of a row of no group, such as the random rows that a queue starts from."""
 
+NO_LABEL = -1
+"""Label of a row whose label is not known."""
+
 
 class EmbeddingMemory(nn.Module):
     """A ring of the last embeddings, oldest overwritten first (arXiv:1911.05722; arXiv:1912.06798).
@@ -24,19 +27,22 @@ class EmbeddingMemory(nn.Module):
         size: rows held.
         dim: width of each.
         num_sets: embeddings held per row: 2 for a picture and its caption.
+        has_labels: a label is held of each row, beside its group.
     """
 
     rows: Tensor
     group_ids: Tensor
+    labels: Tensor | None
     state: Tensor
 
-    def __init__(self, size: int, dim: int, num_sets: int = 1) -> None:
+    def __init__(self, size: int, dim: int, num_sets: int = 1, has_labels: bool = False) -> None:
         super().__init__()
         self.size = size
         self.register_buffer("rows", torch.zeros(num_sets, size, dim))
         self.register_buffer("group_ids", torch.full((size,), NO_GROUP))
+        self.register_buffer("labels", torch.full((size,), NO_LABEL) if has_labels else None)
         self.register_buffer("state", torch.zeros(2, dtype=torch.int64))
-        self._staged: tuple[Tensor, Tensor] | None = None
+        self._staged: tuple[Tensor, Tensor, Tensor | None] | None = None
 
     @property
     def num_filled(self) -> int:
@@ -55,16 +61,22 @@ class EmbeddingMemory(nn.Module):
         """
         return self.rows[:, : self.num_filled].clone(), self.group_ids[: self.num_filled].clone()
 
-    def stage(self, sets: Sequence[Tensor], group_ids: Tensor, across: RowSizes) -> None:
+    def filled_labels(self) -> Tensor | None:
+        """Return ``(K,)`` labels beside `filled`, a copy; None where none are held."""
+        return None if self.labels is None else self.labels[: self.num_filled].clone()
+
+    def stage(self, sets: Sequence[Tensor], group_ids: Tensor, across: RowSizes, labels: Tensor | None = None) -> None:
         """Take note of this step's rows of all processes, which `commit` puts in after the update.
 
         Args:
             sets: ``num_sets`` tensors ``(n, dim)``, this process's rows.
             group_ids: ``(n,)`` int64.
             across: the rows of all processes.
+            labels: ``(n,)`` int64, which are held where there is a place for them.
         """
         rows = torch.stack([across.gather(rows.detach()) for rows in sets])
-        self._staged = (rows, across.gather(group_ids))
+        held = labels if self.labels is not None else None
+        self._staged = (rows, across.gather(group_ids), None if held is None else across.gather(held))
 
     def commit(self) -> None:
         """Put the staged rows in. An update that was skipped does not call this, and the next step stages its own."""
@@ -77,8 +89,8 @@ class EmbeddingMemory(nn.Module):
         self._staged = None
 
     @torch.no_grad()
-    def push(self, rows: Tensor, group_ids: Tensor) -> None:
-        """Put ``(num_sets, n, dim)`` rows in, in order; of more than fit only the last.
+    def push(self, rows: Tensor, group_ids: Tensor, labels: Tensor | None = None) -> None:
+        """Put ``(num_sets, n, dim)`` rows in, in order, with their groups and labels; of more than fit only the last.
 
         On several processes all have to be given all rows, in rank order, so that their memories stay equal.
         """
@@ -87,5 +99,8 @@ class EmbeddingMemory(nn.Module):
         places = (cursor + torch.arange(rows.shape[1], device=rows.device)) % self.size
         self.rows[:, places] = rows.to(self.rows.dtype)
         self.group_ids[places] = group_ids
+        if self.labels is not None:
+            assert labels is not None
+            self.labels[places] = labels[-self.size :]
         self.state[0] = min(self.size, filled + rows.shape[1])
         self.state[1] = (cursor + rows.shape[1]) % self.size

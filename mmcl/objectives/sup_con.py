@@ -23,7 +23,7 @@ class SupConObjective(ObjectiveWithMemory):
 
     def __init__(self, config: SupConConfig, model: TwoTower) -> None:
         projector = Projector(config.head, model, config.views)
-        super().__init__(config.memory, projector.output_dim)
+        super().__init__(config.memory, projector.output_dim, has_labels=True)
         self.views, self.temperature, self.form = config.views, config.temperature, config.form
         self.leaves_out = config.unlabelled == "left_out"
         self.projector = projector
@@ -35,6 +35,7 @@ class SupConObjective(ObjectiveWithMemory):
         if rows.across.total < 2:
             return self.nothing(rows, *map(self.projector.input_of, rows.views))
         views = [F.normalize(self.projector(view), dim=-1) for view in rows.views]
+        past, past_groups = self.past_with_labels()
         loss = sup_con_loss(
             views,
             rows.labels,
@@ -42,11 +43,12 @@ class SupConObjective(ObjectiveWithMemory):
             rows.group_ids,
             form=self.form,
             across=rows.across,
-            memory=self.past(),
+            memory=past,
+            memory_group_ids=past_groups,
         )
         if self.memory is not None:
-            # The memory knows labels, not groups: an unlabelled row in it would be its own later self's negative.
+            # Only labelled rows can be positives of what is to come.
             known = rows if self.leaves_out else labelled(rows)
-            self.remember([views[0][rows.labels >= 0]], known.labels, known.across)
+            self.remember([views[0][rows.labels >= 0]], known.group_ids, known.across, known.labels)
         num_keys = len(views) * rows.across.total - 1 + self.num_past
         return ObjectiveOutput(loss, math.log(num_keys), rows.across.total)

@@ -31,6 +31,8 @@ class TripletObjective(MinedObjective):
         candidate_ids: Tensor | None,
         across: RowSizes,
         memory: tuple[Tensor, Tensor] | None,
+        memory_group_ids: Tensor | None,
+        group_ids: Tensor | None,
     ) -> Tensor:
         config = self.config
         return batch_triplet_loss(
@@ -43,4 +45,6 @@ class TripletObjective(MinedObjective):
             mining=config.mining,
             across=across,
             memory=memory,
+            group_ids=group_ids,
+            memory_group_ids=memory_group_ids,
         )

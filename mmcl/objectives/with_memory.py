@@ -22,11 +22,12 @@ class ObjectiveWithMemory(Objective):
         size: rows that it holds; 0 keeps none.
         dim: width of each.
         num_sets: embeddings of each row.
+        has_labels: a label is held of each row, beside its group.
     """
 
-    def __init__(self, size: int, dim: int, num_sets: int = 1) -> None:
+    def __init__(self, size: int, dim: int, num_sets: int = 1, has_labels: bool = False) -> None:
         super().__init__()
-        self.memory = EmbeddingMemory(size, dim, num_sets) if size else None
+        self.memory = EmbeddingMemory(size, dim, num_sets, has_labels) if size else None
 
     @property
     def num_past(self) -> int:
@@ -34,22 +35,30 @@ class ObjectiveWithMemory(Objective):
         return 0 if self.memory is None else self.memory.num_filled
 
     def past(self, number: int = 0) -> tuple[Tensor, Tensor] | None:
-        """Return set ``number`` of the memory, ``(K, dim)``, and the rows' ``(K,)`` ids; None without a memory."""
+        """Return set ``number`` of the memory, ``(K, dim)``, and its ``(K,)`` group ids; None without a memory."""
         if self.memory is None:
             return None
         rows, ids = self.memory.filled()
         return rows[number], ids
 
-    def remember(self, sets: Sequence[Tensor], ids: Tensor, across: RowSizes) -> None:
+    def past_with_labels(self, number: int = 0) -> tuple[tuple[Tensor, Tensor] | None, Tensor | None]:
+        """Return set ``number`` of the memory with its ``(K,)`` labels, then its ``(K,)`` group ids."""
+        past, labels = self.past(number), None if self.memory is None else self.memory.filled_labels()
+        return (None, None) if past is None or labels is None else ((past[0], labels), past[1])
+
+    def remember(
+        self, sets: Sequence[Tensor], group_ids: Tensor, across: RowSizes, labels: Tensor | None = None
+    ) -> None:
         """Let this step's rows enter the memory, where there is one, after the update.
 
         Args:
             sets: one tensor ``(n, dim)`` for each set.
-            ids: ``(n,)`` int64.
+            group_ids: ``(n,)`` int64.
             across: the rows of all processes.
+            labels: ``(n,)`` int64, where labels are held.
         """
         if self.memory is not None:
-            self.memory.stage(sets, ids, across)
+            self.memory.stage(sets, group_ids, across, labels)
 
     def nothing(self, rows: Selected, *inputs: Tensor) -> ObjectiveOutput:
         if self.memory is not None:

@@ -89,6 +89,8 @@ def load_image_encoder(tower: ImageTowerConfig) -> ImageEncoder:
     else:
         found = source.preprocessing or load_preprocessing(source.place, image.config)
     preprocessing = found.with_fields(tower.image_size, tower.image_mean, tower.image_std)
+    if tower.resize_to is not None:
+        preprocessing = preprocessing.scaled_to(tower.resize_to)
     pooling, dim = _settle_image_pooling(image, _asked_pooling(tower, image), preprocessing.size)
     return ImageEncoder(image.model, pooling, dim, preprocessing, image.label)
 

@@ -49,7 +49,10 @@ class ImagePreprocessing:
 
     def resize(self, image: Image.Image) -> Tensor:
         """Return ``(3, size, size)`` uint8 of an RGB picture; normalising is left to the device that encodes."""
-        pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
+        return self.resize_pixels(torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous())
+
+    def resize_pixels(self, pixels: Tensor) -> Tensor:
+        """Return ``(C, size, size)`` uint8 of ``(C, H, W)`` uint8, each channel by itself."""
         resized = F.resize(
             pixels, self._resized(*pixels.shape[1:]), InterpolationMode(self.interpolation), antialias=True
         )
@@ -78,6 +81,16 @@ class ImagePreprocessing:
         """Return a copy with what is not None replaced; a new ``size`` scales to itself before the crop."""
         changed = self if size is None or size == self.size else replace(self, size=size, resize_to=None)
         return replace(changed, mean=mean or changed.mean, std=std or changed.std)
+
+    def scaled_to(self, resize_to: int) -> ImagePreprocessing:
+        """Return a copy that scales pictures to ``resize_to`` pixels before the crop.
+
+        Raises:
+            UserError: it is less than ``size``.
+        """
+        if resize_to < self.size:
+            raise UserError(f"resize_to must be at least the {self.size} pixels of the input, got {resize_to}")
+        return replace(self, resize_to=resize_to)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields, for JSON."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -154,15 +155,21 @@ def probe(towers: Towers, size: int | None, tokenizer: TextTokenizer | None) -> 
 
 def probe_one(towers: Towers, modality: Modality) -> Output:
     """Return what one tower makes of its probe input, in evaluation mode, with its autograd graph."""
-    modes = {module: module.training for module in towers.modules()}
     reference = next(towers.parameters())
     given = towers.probe_inputs[modality]
+    with in_evaluation_mode(towers), torch.enable_grad():
+        if isinstance(given, TokenBatch):
+            return towers.encode_text(given.to(reference.device))
+        return towers.encode_image(given.to(reference))
+
+
+@contextmanager
+def in_evaluation_mode(towers: Towers) -> Iterator[None]:
+    """Let every module be in evaluation mode inside the block, and in its former mode afterwards."""
+    modes = {module: module.training for module in towers.modules()}
     towers.eval()
     try:
-        with torch.enable_grad():
-            if isinstance(given, TokenBatch):
-                return towers.encode_text(given.to(reference.device))
-            return towers.encode_image(given.to(reference))
+        yield
     finally:
         for module, training in modes.items():
             module.training = training

@@ -24,6 +24,7 @@ from mmcl.data.evaluation_rows import EvaluationRows, LazyPictures, open_evaluat
 from mmcl.data.loader import TrainData
 from mmcl.data.split import is_held_out
 from mmcl.errors import UserError
+from mmcl.objectives.views import MODALITIES
 from mmcl.recipe import Recipe
 from mmcl.recipe_data import DEFAULT_MAX_PIXELS, ColumnsConfig, SourceConfig
 from mmcl.recipe_tasks import (
@@ -298,6 +299,10 @@ class ShardedEmbedder:
     @property
     def preprocessing(self) -> dict[str, Any]:
         return dict(getattr(self.embedder, "preprocessing", {}))
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        return tuple(getattr(self.embedder, "modalities", MODALITIES))
 
     def encode_images(self, images: Sequence[Picture]) -> Embeddings:
         """Return ``(N, D)`` float32 rows of unit norm, in order."""

@@ -8,17 +8,22 @@ import time
 from dataclasses import dataclass
 
 import torch
+from torch import nn
 
 from mmcl import distributed
 from mmcl.batch_norm import has_batch_norm
 from mmcl.data.evaluation_rows import validation_rows
 from mmcl.data.loader import build_train_data
+from mmcl.data.needs import RowNeeds
 from mmcl.model import build_model
+from mmcl.objectives.objective import DataFacts
 from mmcl.recipe import Recipe
 from mmcl.training.accelerator import build_accelerator
+from mmcl.training.equal_passes import warn_of_equal_passes
 from mmcl.training.judge import build_tasks, check_modalities, training_rows
 from mmcl.training.observer import Observer
 from mmcl.training.trainer import Trainer
+from mmcl.training.view_sizes import check_view_sizes
 
 SMALL_BATCH_NORM = 16
 
@@ -47,6 +52,8 @@ class Plan:
     Attributes:
         num_parameters: of the model.
         num_trained: of those, how many are trained.
+        num_training_parameters: of what there is in training alone and is not exported: heads, momentum encoders.
+        num_training_trained: of those, how many are trained.
         groups: the optimiser's parameter groups.
         num_rows: training rows, None for a stream.
         num_groups: groups among them, None for a stream.
@@ -56,7 +63,7 @@ class Plan:
         batch_size: pairs per step, over all processes.
         micro_batch_size: rows of one process that go through the towers at a time, None for all at once.
         num_processes: that share it.
-        num_negatives: most negatives that an anchor can have in a step.
+        num_negatives: most negatives that an anchor can have in a step, by objective; None for one without negatives.
         first_loss: of the batch that was tried.
         chance: the loss of a model that knows nothing; None where there is no such number.
         device: where it ran.
@@ -70,6 +77,8 @@ class Plan:
 
     num_parameters: int
     num_trained: int
+    num_training_parameters: int
+    num_training_trained: int
     groups: tuple[GroupPlan, ...]
     num_rows: int | None
     num_groups: int | None
@@ -79,7 +88,7 @@ class Plan:
     batch_size: int
     micro_batch_size: int | None
     num_processes: int
-    num_negatives: int
+    num_negatives: dict[str, int | None]
     first_loss: float
     chance: float | None
     device: str
@@ -112,6 +121,8 @@ def plan_recipe(recipe: Recipe) -> Plan:
     accelerator = build_accelerator(recipe)
     model = build_model(recipe.model, recipe.seed)
     check_modalities(recipe.evaluate, model.towers.modalities)
+    check_view_sizes(recipe, model)
+    warnings = warn_of_equal_passes(recipe, model)
     data = build_train_data(recipe, model.preprocessing, model.tokenizer)
     tasks = build_tasks(
         recipe.evaluate,
@@ -131,9 +142,13 @@ def plan_recipe(recipe: Recipe) -> Plan:
         GroupPlan(group["name"], sum(p.numel() for p in group["params"]), recipe.peak_lr, group["weight_decay"])
         for group in trainer.optimizer.param_groups
     )
+    num_parameters, num_trained = _count(model)
+    num_training_parameters, num_training_trained = _count(trainer.module.objectives)
     return Plan(
-        num_parameters=sum(parameter.numel() for parameter in model.parameters()),
-        num_trained=sum(group.num_parameters for group in groups),
+        num_parameters=num_parameters,
+        num_trained=num_trained,
+        num_training_parameters=num_training_parameters,
+        num_training_trained=num_training_trained,
         groups=groups,
         num_rows=data.num_rows,
         num_groups=data.num_groups,
@@ -143,7 +158,7 @@ def plan_recipe(recipe: Recipe) -> Plan:
         batch_size=recipe.batch_size,
         micro_batch_size=recipe.micro_batch_size,
         num_processes=accelerator.num_processes,
-        num_negatives=recipe.batch_size - 1,
+        num_negatives=_negatives(recipe, trainer),
         first_loss=record["loss"],
         chance=record["chance"],
         device=str(accelerator.device),
@@ -152,8 +167,26 @@ def plan_recipe(recipe: Recipe) -> Plan:
         seconds_per_step=seconds,
         tasks=tuple(f"{config.task}: {task.dataset}" for config, task in zip(recipe.evaluate, tasks, strict=True)),
         remarks=data.remarks,
-        warnings=tuple(_warnings(recipe, trainer)),
+        warnings=(*warnings, *_warnings(recipe, trainer)),
     )
+
+
+def _count(module: nn.Module) -> tuple[int, int]:
+    """Return how many parameters a module has, and how many of them are trained."""
+    trained = sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
+    return sum(parameter.numel() for parameter in module.parameters()), trained
+
+
+def _negatives(recipe: Recipe, trainer: Trainer) -> dict[str, int | None]:
+    """Return the most negatives of an anchor, by objective."""
+    needs = RowNeeds.of(recipe.objectives, len(recipe.data.expanded_views))
+    counts = {}
+    for (name, config), wanted in zip(trainer.module.configs.items(), needs.wanted, strict=True):
+        # Of a batch that is drawn so, the others lack what this objective needs.
+        is_paired = recipe.data.paired_per_batch is not None and wanted == frozenset(needs.parts)
+        num_rows = recipe.data.paired_per_batch if is_paired else recipe.batch_size
+        counts[name] = config.most_negatives(DataFacts(trainer.data.num_source_rows, batch_size=num_rows or 0))
+    return counts
 
 
 def describe_optimizer(recipe: Recipe) -> str:

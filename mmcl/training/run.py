@@ -18,12 +18,16 @@ from mmcl.export import ModelCardFacts, Score, export_model
 from mmcl.model import build_model
 from mmcl.recipe import Recipe
 from mmcl.recipe_files import dump_recipe, load_recipe
+from mmcl.towers.static import StaticTower
+from mmcl.towers.towers import MODALITIES, Modality
 from mmcl.training.accelerator import build_accelerator
+from mmcl.training.equal_passes import warn_of_equal_passes
 from mmcl.training.judge import AnyBuiltTask, build_tasks, check_modalities, headline_metrics, judge, training_rows
 from mmcl.training.observer import Observer
 from mmcl.training.results import write_results
 from mmcl.training.run_folder import RunFolder, new_run_folder, newest_run_folder, run_folder_at
 from mmcl.training.trainer import Trainer
+from mmcl.training.view_sizes import check_view_sizes
 
 MAY_CHANGE_ON_RESUME = {"description", "output_dir", "report_to", "log_every", "save_every", "eval_every"}
 """Recipe fields that do not change what is learnt; ``keep_checkpoints`` and ``data.num_workers`` are others."""
@@ -36,10 +40,14 @@ class Run:
     Attributes:
         path: the run's folder.
         results: one per task, with intervals.
+        modalities: what the model embeds: ``image``, ``text``, or both.
+        is_static: it is a table of token vectors.
     """
 
     path: Path
     results: tuple[TaskResult, ...]
+    modalities: tuple[Modality, ...] = MODALITIES
+    is_static: bool = False
 
     @property
     def report(self) -> Path:
@@ -72,6 +80,8 @@ def run_recipe(
     accelerator = build_accelerator(recipe)
     model = build_model(recipe.model, recipe.seed)
     check_modalities(recipe.evaluate, model.towers.modalities)
+    check_view_sizes(recipe, model)
+    warnings = warn_of_equal_passes(recipe, model)
     data = build_train_data(recipe, model.preprocessing, model.tokenizer)
     validation = validation_rows(recipe, data)
     tasks = build_tasks(
@@ -84,7 +94,7 @@ def run_recipe(
     )
     folder = distributed.on_main_process(lambda: _open_folder(recipe, resume, output))
     data.quarantine.write_to(folder.path)
-    for line in data.remarks:
+    for line in [*data.remarks, *(f"warning: {line}" for line in warnings)]:
         observer.message(line)
     accelerator.project_configuration.set_directories(str(folder.path.parent))
     accelerator.init_trackers(folder.path.name, {"recipe": dump_recipe(recipe)})
@@ -99,7 +109,8 @@ def run_recipe(
         _leave(trainer, folder, recipe, results, observer)
     distributed.barrier()
     accelerator.end_training()
-    return Run(folder.path, tuple(results))
+    towers = model.towers
+    return Run(folder.path, tuple(results), towers.modalities, isinstance(towers, StaticTower))
 
 
 def _open_folder(recipe: Recipe, resume: bool, output: str | Path | None) -> RunFolder:

@@ -34,12 +34,15 @@ def test_list_names_every_recipe_and_what_it_needs(mmcl):
     for line, recipe in zip(lines, PACKAGED, strict=True):
         assert line.startswith(f"{recipe.name} ")
         assert line.endswith(recipe.description)
-        assert ("data=..." in line) == recipe.needs_data
+        assert line.count("=...") == len(recipe.needs)
+        assert all(f" {need}=... " in line for need in recipe.needs)
 
 
 def test_list_as_json(mmcl):
     _, out, _ = mmcl("list", "--json")
-    assert [row["name"] for row in json.loads(out)] == [recipe.name for recipe in PACKAGED]
+    assert [(row["name"], tuple(row["needs"])) for row in json.loads(out)] == [
+        (recipe.name, recipe.needs) for recipe in PACKAGED
+    ]
 
 
 def test_show_prints_the_file_with_its_comments(mmcl):

@@ -89,6 +89,8 @@ def test_a_missing_file_is_refused(tmp_path: Path) -> None:
 def test_html_shows_every_metric_and_escapes_names(result: TaskResult) -> None:
     shown = result._repr_html_()
     assert "52.7" in shown
+    assert "<tr><th>metric</th><th>value</th>" in shown  # what the title says is not said in every row
+    assert "<tr><td>" in shown
     assert "n/a (only 3 classes)" in shown
     assert "<b>" not in shown
     assert "&lt;b&gt;" in shown

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from evaluation import Interval, TaskResult, format_table, metric_rows
 
 RESULT = TaskResult(
@@ -20,7 +22,7 @@ RESULT = TaskResult(
 
 def test_fractions_are_times_100_and_other_units_are_not() -> None:
     rows = {row.metric: row for row in metric_rows([RESULT], headline_only=False)}
-    assert rows["recall@1"].cells() == ("glyphs", "recall@1", "52.7", "[50.5, 54.9]", "0.1")
+    assert rows["recall@1"].cells() == ("glyphs", "retrieval", "recall@1", "52.7", "[50.5, 54.9]", "0.1")
     assert rows["median_rank"].value == "3.0"
     assert rows["ties"].value == "1,200"
     assert rows["acc5"].value == "n/a (few classes)"
@@ -33,5 +35,16 @@ def test_a_table_shows_the_headline_unless_asked_for_all() -> None:
 
 def test_text_is_aligned() -> None:
     head, line = format_table([RESULT]).split("\n")
-    assert head == "dataset  metric    value  95% interval  chance"
-    assert line == "glyphs   recall@1   52.7  [50.5, 54.9]     0.1"
+    assert head == "dataset  task       metric    value  95% interval  chance"
+    assert line == "glyphs   retrieval  recall@1   52.7  [50.5, 54.9]     0.1"
+
+
+def test_tasks_on_one_data_set_can_be_told_apart() -> None:
+    tasks = ("knn", "linear_probe", "zeroshot_classification")
+    table = format_table([replace(RESULT, task=task) for task in tasks]).splitlines()
+    assert [line.split()[:3] for line in table[1:]] == [
+        ["glyphs", "knn", "recall@1"],
+        ["glyphs", "linear_probe", "recall@1"],
+        ["glyphs", "zeroshot", "recall@1"],
+    ]
+    assert max(map(len, table)) < 80

@@ -99,6 +99,22 @@ def test_of_a_batch_it_is_the_mean_over_the_mined_pairs(mining: Mining) -> None:
     assert float(batch_margin_loss(rows, labels, margin=1.3, mining=mining)) == pytest.approx(expected, rel=1e-12)
 
 
+def test_rows_of_one_group_but_two_labels_by_hand() -> None:
+    # At 0 and 1 two rows of label 0, at 0.9 one of label 1 and of the first one's group: similar at 1, dissimilar at
+    # 0.1, both ways. The memory has one at 0.5, of label 2 and the second one's group: 0.5 and 0.4 from the others.
+    rows, labels, groups = torch.tensor([[0.0], [1.0], [0.9]]), torch.tensor([0, 0, 1]), torch.tensor([5, 6, 5])
+    batch = [1 / 2, 1 / 2, 0.9**2 / 2, 0.9**2 / 2]
+    assert float(batch_margin_loss(rows, labels, group_ids=groups)) == pytest.approx(sum(batch) / 4, rel=1e-5)
+    loss = batch_margin_loss(
+        rows,
+        labels,
+        memory=(torch.tensor([[0.5]]), torch.tensor([2])),
+        group_ids=groups,
+        memory_group_ids=torch.tensor([6]),
+    )
+    assert float(loss) == pytest.approx((sum(batch) + 0.5**2 / 2 + 0.6**2 / 2) / 6, rel=1e-5)
+
+
 def test_random_takes_as_many_dissimilar_pairs_as_similar_ones() -> None:
     # All distances are 1, so each similar pair costs 1/2 and each dissimilar one (3 - 1)^2 / 2.
     rows, labels = torch.eye(6) / 2**0.5, torch.tensor([0, 0, 0, 1, 1, 1])

@@ -62,6 +62,30 @@ def test_the_memory_adds_columns_without_gradient() -> None:
     assert memory.grad is None
 
 
+GROUPS = torch.tensor([7, 7, 3, 7, 4, 4])
+
+
+def test_rows_of_one_group_are_no_negatives_whatever_their_labels() -> None:
+    rows = normal(6, 3, seed=0)
+    compared = compare(rows, LABELS, None, None, "euclidean", Alone(6), None, GROUPS)
+    plain = of_batch()
+    assert torch.equal(compared.positives, plain.positives)
+    # 0 and 1 are of one group and of two labels, as 4 and 5 are; 0 and 5 are of one label and of two groups.
+    lost = (plain.negatives & ~compared.negatives).nonzero().tolist()
+    assert lost == [[0, 1], [1, 0], [4, 5], [5, 4]]
+    assert not (compared.negatives & ~plain.negatives).any()
+
+
+@pytest.mark.parametrize("memory_groups", [None, torch.tensor([7, 3])])
+def test_groups_reach_into_the_memory_and_to_other_views(memory_groups: Tensor | None) -> None:
+    rows, labels, past = normal(2, 3, seed=0), torch.tensor([0, 1]), (normal(2, 3, seed=1), torch.tensor([1, 1]))
+    groups = torch.tensor([7, 8])
+    compared = compare(rows, labels, normal(2, 3, seed=2), labels, "cosine", Alone(2), past, groups, memory_groups)
+    assert compared.positives.tolist() == [[True, False, False, False], [False, True, True, True]]
+    is_negative = memory_groups is None
+    assert compared.negatives.tolist() == [[False, True, is_negative, True], [True, False, False, False]]
+
+
 def test_candidates_without_labels_are_refused() -> None:
     with pytest.raises(ValueError, match="both or neither"):
         compare(torch.ones(1, 2), torch.ones(1).long(), torch.ones(1, 2), None, "cosine", Alone(1), None)

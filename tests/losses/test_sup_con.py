@@ -21,6 +21,7 @@ pytestmark = pytest.mark.usefixtures("engine")
 LABELS = torch.tensor([0, 1, -1, 1, 0, 5, -1, 1])
 GROUPS = torch.tensor([0, 1, 1, 2, 3, 3, 0, 4])
 MEMORY = (unit(4, 3, seed=90), torch.tensor([1, -1, 0, 7]))
+PAST_GROUPS = torch.tensor([1, 3, 0, 0])
 FORMS = ("out", "in")
 
 
@@ -31,6 +32,7 @@ def by_definition(
     groups: Tensor | None = None,
     form: str = "out",
     memory: tuple[Tensor, Tensor] | None = None,
+    past_groups: Tensor | None = None,
 ) -> float:
     """Equations 2 and 3, anchor by anchor, term by term."""
     n, losses = len(labels), []
@@ -46,11 +48,13 @@ def by_definition(
                 positives.append(score)
             if is_positive or groups is None or groups[k] != groups[i]:
                 denominator += math.exp(score)
-        for past, label in zip(*memory, strict=True) if memory else []:
+        for place, (past, label) in enumerate(zip(*memory, strict=True) if memory else []):
             score = float(views[v][i] @ past) / temperature
-            denominator += math.exp(score)
-            if labels[i] >= 0 and label == labels[i]:
+            is_positive = labels[i] >= 0 and label == labels[i]
+            if is_positive:
                 positives.append(score)
+            if is_positive or groups is None or past_groups is None or past_groups[place] != groups[i]:
+                denominator += math.exp(score)
         if not positives:
             losses.append(0.0)
         elif form == "out":
@@ -85,14 +89,28 @@ def test_equals_pytorch_metric_learning() -> None:
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("num_views", [1, 2, 3])
 @pytest.mark.parametrize("groups", [None, GROUPS])
-@pytest.mark.parametrize("memory", [None, MEMORY])
+@pytest.mark.parametrize(("memory", "past_groups"), [(None, None), (MEMORY, None), (MEMORY, PAST_GROUPS)])
 def test_follows_the_definition(
-    form: str, num_views: int, groups: Tensor | None, memory: tuple[Tensor, Tensor] | None
+    form: str,
+    num_views: int,
+    groups: Tensor | None,
+    memory: tuple[Tensor, Tensor] | None,
+    past_groups: Tensor | None,
 ) -> None:
     views = [unit(8, 3, seed=4 + v) for v in range(num_views)]
-    expected = by_definition(views, LABELS, 0.3, groups, form, memory)
-    loss = sup_con_loss(views, LABELS, 0.3, groups, form=form, memory=memory)  # type: ignore[arg-type]
+    expected = by_definition(views, LABELS, 0.3, groups, form, memory, past_groups)
+    loss = sup_con_loss(views, LABELS, 0.3, groups, form=form, memory=memory, memory_group_ids=past_groups)  # type: ignore[arg-type]
     assert float(loss) == pytest.approx(expected, rel=1e-9)
+
+
+def test_past_rows_of_an_anchors_group_by_hand() -> None:
+    # One class, two groups; the past row is of another class and of the first one's group. At T = 0.5 s_01 = 1.2, and
+    # the past row is at 0 and 1.6.
+    rows, past = torch.tensor([[1.0, 0.0], [0.6, 0.8]]), (torch.tensor([[0.0, 1.0]]), torch.tensor([6]))
+    labels, groups = torch.tensor([4, 4]), torch.tensor([0, 1])
+    loss = sup_con_loss([rows], labels, 0.5, groups, memory=past, memory_group_ids=torch.tensor([0]))
+    anchors = [0.0, math.log(math.exp(1.2) + math.exp(1.6)) - 1.2]
+    assert float(loss) == pytest.approx(sum(anchors) / 2, rel=1e-6)
 
 
 def test_denominators_keep_the_positives() -> None:
@@ -108,9 +126,18 @@ def test_in_is_never_above_out() -> None:
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_anchors_without_a_positive_take_no_part_and_give_no_nan(form: str) -> None:
-    rows = unit(6, 3, seed=9).requires_grad_()
-    loss = sup_con_loss([rows], torch.full((6,), -1), group_ids=torch.zeros(6).long(), form=form)  # type: ignore[arg-type]
+@pytest.mark.parametrize("has_memory", [False, True])
+def test_anchors_without_a_positive_take_no_part_and_give_no_nan(form: str, has_memory: bool) -> None:
+    rows, groups = unit(6, 3, seed=9).requires_grad_(), torch.zeros(6).long()
+    memory, past_groups = (MEMORY, groups[:4]) if has_memory else (None, None)
+    loss = sup_con_loss(
+        [rows],
+        torch.full((6,), -1),
+        group_ids=groups,
+        form=form,  # type: ignore[arg-type]
+        memory=memory,
+        memory_group_ids=past_groups,
+    )
     loss.backward()
     assert float(loss.detach()) == 0.0
     assert torch.equal(rows.grad, torch.zeros(6, 3, dtype=torch.float64))
@@ -133,7 +160,17 @@ def test_shares_of_processes_add_up_with_their_gradients(
 ) -> None:
     def loss(first: Tensor, second: Tensor, labels: Tensor, ids: Tensor, across: Across | None) -> Tensor:
         groups = ids if has_groups else None
-        return sup_con_loss((first, second), labels, 0.2, groups, form=form, across=across, memory=memory)  # type: ignore[arg-type]
+        past_groups = PAST_GROUPS if has_groups else None
+        return sup_con_loss(
+            (first, second),
+            labels,
+            0.2,
+            groups,
+            form=form,  # type: ignore[arg-type]
+            across=across,
+            memory=memory,
+            memory_group_ids=past_groups,
+        )
 
     assert_shares_add_up(loss, unit(8, 3, seed=12), unit(8, 3, seed=13), LABELS, GROUPS)
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor
@@ -74,6 +76,27 @@ def test_a_row_without_entries_sums_to_minus_infinity_and_takes_no_gradient(scal
     (torch.where(torch.isinf(sums), 0.0, sums).sum() + cols.sum()).backward()
     assert torch.equal(queries.grad[5], torch.zeros(3, dtype=torch.float64))
     assert queries.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("scale", [1.0, 300.0])
+@pytest.mark.parametrize("log_sums", [row_log_sums, lambda q, k, *rest: both_log_sums(k, q, *rest)[1]])
+def test_the_undefined_gradient_of_a_sum_of_nothing_goes_no_further(
+    log_sums: Callable[..., Tensor], scale: float
+) -> None:
+    queries, keys = unit(6, 3, seed=7).requires_grad_(), unit(5, 3, seed=8).requires_grad_()
+    # The last query is of the group of every key.
+    groups = [torch.tensor([0, 1, 2, 3, 4, 9]), torch.tensor([9, 9, 9, 9, 9])]
+    groups = groups if log_sums is row_log_sums else groups[::-1]
+    marks = GroupMarks(None, *groups, *(torch.full_like(ids, place) for place, ids in enumerate(groups)))
+    sums = log_sums(queries, keys, scale, marks)
+    # As a memory that has nothing for the query either widens it: the gradient of log(0 + 0) is not a number.
+    widened = torch.logaddexp(sums, torch.full_like(sums, -torch.inf))
+    assert widened[5] == -torch.inf
+    torch.where(torch.isinf(widened), 0.0, widened).sum().backward()
+    assert torch.equal(queries.grad[5], torch.zeros(3, dtype=torch.float64))
+    assert queries.grad.isfinite().all()
+    assert keys.grad.isfinite().all()
+    assert (queries.grad[:5] != 0).any(dim=1).all()
 
 
 def test_every_combination_of_wanted_gradients() -> None:

@@ -19,6 +19,7 @@ from tests.losses.checks import (
 )
 
 LABELS = torch.tensor([0, 1, 0, -1, 1, 0, 2, 1, 2])
+GROUPS = torch.tensor([0, 0, 1, 1, 2, 3, 3, 4, 0])
 MEMORY = (unit(5, 4, seed=9), torch.tensor([1, 7, -1, 0, 2]))
 DISTANCES: list[Distance] = ["euclidean", "sq_euclidean", "cosine"]
 DETERMINISTIC: list[Mining] = ["all", "semi_hard", "hard"]
@@ -126,6 +127,26 @@ def test_hard_by_hand() -> None:
     assert float(loss) == pytest.approx((0.3 + 1.1 + 2.2 + 0.3) / 4, rel=1e-5)
 
 
+@pytest.mark.parametrize(("mining", "expected"), [("hard", (1.1 + 2.2 + 0.3) / 4), ("all", (1.1 + 2.2 + 0.3) / 6)])
+def test_rows_of_one_group_but_two_labels_by_hand(mining: Mining, expected: float) -> None:
+    # As above, and the first and the third row are of one group, which takes a triplet from each of the two: 1 - 0.9,
+    # the hardest of the first, and 2.1 - 0.9 of the third. What is left of the first costs nothing: 1 - 3.
+    rows, labels = torch.tensor([[0.0], [1.0], [0.9], [3.0]]), torch.tensor([0, 0, 1, 1])
+    loss = batch_triplet_loss(rows, labels, mining=mining, margin=0.2, group_ids=torch.tensor([5, 6, 5, 7]))
+    assert float(loss) == pytest.approx(expected, rel=1e-5)
+
+
+def test_past_rows_of_an_anchors_group_by_hand() -> None:
+    # At 0 and 1 two rows of label 0, in the memory at 0.5 and 2 two of label 1, the first of the first one's group.
+    # Left are 1 - 2 of the first row, 1 - 0.5 and 1 - 1 of the second.
+    memory = (torch.tensor([[0.5], [2.0]]), torch.tensor([1, 1]))
+    rows, labels, groups = torch.tensor([[0.0], [1.0]]), torch.tensor([0, 0]), torch.tensor([5, 6])
+    loss = batch_triplet_loss(
+        rows, labels, margin=0.2, memory=memory, group_ids=groups, memory_group_ids=torch.tensor([5, 8])
+    )
+    assert float(loss) == pytest.approx((0 + 0.7 + 0.2) / 3, rel=1e-5)
+
+
 def test_random_is_a_mean_over_pairs_and_on_average_that_over_each_pairs_negatives() -> None:
     rows = unit(9, 4, seed=0)
     generator = torch.Generator().manual_seed(0)
@@ -172,18 +193,28 @@ def test_unlabelled_rows_change_nothing() -> None:
 def test_shares_add_up_and_gradients_are_right(mining: Mining, distance: Distance) -> None:
     rows, others = unit(9, 4, seed=0), unit(9, 4, seed=1)
 
-    def one_sided(rows: Tensor, labels: Tensor, across: Across | None = None) -> Tensor:
+    def one_sided(rows: Tensor, labels: Tensor, groups: Tensor, across: Across | None = None) -> Tensor:
         return batch_triplet_loss(
-            rows, labels, margin=0.5, distance=distance, mining=mining, across=across, memory=MEMORY
+            rows,
+            labels,
+            margin=0.5,
+            distance=distance,
+            mining=mining,
+            across=across,
+            memory=MEMORY,
+            group_ids=groups,
+            memory_group_ids=torch.arange(5),
         )
 
-    def two_sided(rows: Tensor, others: Tensor, labels: Tensor, across: Across | None = None) -> Tensor:
-        return batch_triplet_loss(rows, labels, others, labels, 0.5, distance, mining=mining, across=across)
+    def two_sided(rows: Tensor, others: Tensor, labels: Tensor, groups: Tensor, across: Across | None = None) -> Tensor:
+        return batch_triplet_loss(
+            rows, labels, others, labels, 0.5, distance, mining=mining, across=across, group_ids=groups
+        )
 
-    assert_shares_add_up(one_sided, rows, LABELS)
-    assert_shares_add_up(two_sided, rows, others, LABELS)
-    assert_gradient_is_right(lambda rows: one_sided(rows, LABELS), rows)
-    assert_gradient_is_right(lambda rows, others: two_sided(rows, others, LABELS), rows, others)
+    assert_shares_add_up(one_sided, rows, LABELS, GROUPS)
+    assert_shares_add_up(two_sided, rows, others, LABELS, GROUPS)
+    assert_gradient_is_right(lambda rows: one_sided(rows, LABELS, GROUPS), rows)
+    assert_gradient_is_right(lambda rows, others: two_sided(rows, others, LABELS, GROUPS), rows, others)
 
 
 def test_shares_of_given_triplets_add_up_and_their_gradients_and_precision_are_right() -> None:

@@ -58,6 +58,25 @@ def test_staged_rows_go_in_at_the_commit_once_and_without_a_gradient() -> None:
     assert not memory.filled()[0].requires_grad
 
 
+def test_labels_are_held_beside_the_groups_where_there_is_a_place_for_them() -> None:
+    memory = EmbeddingMemory(size=3, dim=1, has_labels=True)
+    for group in (5, 6):
+        memory.stage([rows(1, 2)], torch.tensor([group, group]), RowSizes((2,)), torch.tensor([group - 5, 3]))
+        memory.commit()
+    labels = memory.filled_labels()
+    assert labels is not None
+    assert sorted(zip(memory.filled()[1].tolist(), labels.tolist(), strict=True)) == [(5, 3), (6, 1), (6, 3)]
+    memory.push(rows(4)[None], torch.tensor([9]), torch.tensor([8]))
+    assert labels.tolist() != memory.filled_labels().tolist()
+    again = EmbeddingMemory(size=3, dim=1, has_labels=True)
+    again.load_state_dict(memory.state_dict())
+    assert again.filled_labels().tolist() == memory.filled_labels().tolist()
+    without = EmbeddingMemory(size=3, dim=1)
+    without.stage([rows(1)], torch.tensor([5]), RowSizes((1,)), torch.tensor([0]))
+    without.commit()
+    assert without.filled_labels() is None
+
+
 def test_staged_rows_of_a_skipped_update_are_forgotten() -> None:
     memory = EmbeddingMemory(size=4, dim=1)
     memory.stage([rows(1)], torch.tensor([5]), RowSizes((1,)))

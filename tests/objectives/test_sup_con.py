@@ -10,10 +10,11 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from mmcl.losses.nt_xent import nt_xent_loss
 from mmcl.losses.sup_con import sup_con_loss
 from mmcl.module import ContrastiveModule
 from mmcl.objectives.configs.labels import SupConConfig
-from tests.objectives.small_modules import batch_of, embeddings_of, module_of, only
+from tests.objectives.small_modules import batch_of, embeddings_of, module_of, only, step
 from tests.objectives.steps import assert_processes_end_alike, batches_of
 from tests.tiny import vit_bert_pair, without_some
 
@@ -93,12 +94,25 @@ def test_only_labelled_rows_enter_the_memory(tokenizer: str) -> None:
     first, _ = embeddings_of(module, batch, VIEWS)
     module(batch)
     module.after_optimizer_step()
-    past, labels = module.objectives["supcon"].past()
+    (past, labels), groups = module.objectives["supcon"].past_with_labels()
     assert labels.tolist() == [0, 1, 2, 1, 2, 0]
+    assert groups.tolist() == [0, 1, 2, 4, 5, 6]
     torch.testing.assert_close(past, first[[0, 1, 2, 4, 5, 6]])
     views = embeddings_of(module, batch_of(seed=1), VIEWS)
-    expected = sup_con_loss(views, batch.labels, 0.1, batch.group_ids, memory=(past, labels))
+    expected = sup_con_loss(views, batch.labels, 0.1, batch.group_ids, memory=(past, labels), memory_group_ids=groups)
     torch.testing.assert_close(module(batch_of(seed=1)).loss, expected)
+
+
+def test_past_rows_of_an_anchors_group_are_no_negatives_whatever_their_labels(tokenizer: str) -> None:
+    module: ContrastiveModule = module_of(SupConConfig(head=None, memory=20), tokenizer)
+    step(module, batch_of())
+    # Now without labels, so that the memory holds no positives: NT-Xent, which goes by groups.
+    later = replace(batch_of(seed=1), labels=None)
+    views = embeddings_of(module, later, VIEWS)
+    (past, _), groups = module.objectives["supcon"].past_with_labels()
+    expected = nt_xent_loss(views, 0.1, later.group_ids, memory=(past, groups))
+    torch.testing.assert_close(module(later).loss, expected)
+    assert expected < nt_xent_loss(views, 0.1, later.group_ids, memory=(past, groups + 100))
 
 
 def test_it_needs_labels() -> None:
@@ -112,3 +126,12 @@ def test_left_out_rows_are_counted_over_all_processes(tokenizer: str, tmp_path: 
     batches = [replace(batch, labels=labels.roll(step)) for step, batch in enumerate(batches_of())]
     config = SupConConfig(unlabelled="left_out", form=form)
     assert_processes_end_alike(tmp_path, vit_bert_pair(tokenizer), config, batches=batches)
+
+
+def test_groups_reach_over_processes_and_into_the_memory(tokenizer: str, tmp_path: Path) -> None:
+    labels = torch.tensor([-1, 0, 1, -1, -1, 1, 0, 2, -1, 2, 0, -1])
+    batches = [
+        replace(batch, labels=labels.roll(step), group_ids=batch.group_ids % 7)
+        for step, batch in enumerate(batches_of())
+    ]
+    assert_processes_end_alike(tmp_path, vit_bert_pair(tokenizer), SupConConfig(memory=10), batches=batches)

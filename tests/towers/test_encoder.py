@@ -95,8 +95,9 @@ def test_preprocessing_is_exactly_that_of_the_run(tmp_path: Path, tokenizer: str
 
 def test_the_recipe_overrides_what_the_run_did(tmp_path: Path, tokenizer: str) -> None:
     trained(configs(tokenizer)["image"], tmp_path / "run")
-    fields = {"name": str(tmp_path / "run"), "pooling": "mean", "image_mean": (0.5, 0.5, 0.5)}
+    fields = {"name": str(tmp_path / "run"), "pooling": "mean", "image_mean": (0.5, 0.5, 0.5), "resize_to": 40}
     after = build_model(ModelConfig.model_validate({"image": fields}))
+    assert (after.preprocessing.size, after.preprocessing.resize_to) == (32, 40)
     assert after.towers.pooling == "mean"
     assert after.preprocessing.mean == (0.5, 0.5, 0.5)
 

@@ -115,6 +115,12 @@ def test_new_size_forgets_the_checkpoints_own_resize() -> None:
     assert before.with_fields(64, None, (1.0, 1.0, 1.0)) == ImagePreprocessing(64, std=(1.0, 1.0, 1.0))
 
 
+def test_scaling_further_before_the_crop_and_not_below_the_input():
+    assert ImagePreprocessing(32).scaled_to(40) == ImagePreprocessing(32, resize_to=40)
+    with pytest.raises(UserError, match="at least the 32 pixels of the input, got 31"):
+        ImagePreprocessing(32).scaled_to(31)
+
+
 def test_open_clip_gives_the_same_pixels_within_two_levels() -> None:
     config = {
         "size": 32,

@@ -101,7 +101,7 @@ def test_a_dry_run_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert main(["train", str(path), "--dry-run", "--json"]) == 0
     plan = json.loads(capsys.readouterr().out)
     assert plan["num_steps"] == 6
-    assert plan["num_negatives"] == 3
+    assert plan["num_negatives"] == {"clip": 3}
     assert sum(group["num_parameters"] for group in plan["groups"]) == plan["num_trained"] <= plan["num_parameters"]
     assert any("ends before one pass" in line for line in plan["warnings"])
     assert sorted(tmp_path.rglob("*")) == before

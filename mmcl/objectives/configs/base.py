@@ -34,6 +34,17 @@ class ObjectiveConfig(Section):
         """True when it is of no use without a label column."""
         return False
 
+    @abstractmethod
+    def most_negatives(self, facts: DataFacts) -> int | None:
+        """Return how many negatives an anchor has at the most in one step; None for a method without negatives.
+
+        That many it has when all rows of the batch have its views, none shares the anchor's group or label, and
+        memory or queue is full.
+
+        Args:
+            facts: of the data; ``batch_size`` is what counts, and for a memory bank ``num_samples``.
+        """
+
     @field_validator("head", "predictor", mode="before", check_fields=False)
     @classmethod
     def _fill_in_the_methods_own(cls, value: Any, info: ValidationInfo) -> Any:

@@ -56,6 +56,9 @@ class SwAVConfig(ObjectiveConfig):
         """Whether the rows of a step enter the queue."""
         return progress.step >= _steps(self.queue_start_epoch, self.queue_start_step, progress)
 
+    def most_negatives(self, facts: DataFacts) -> int | None:
+        return None
+
     def build(self, model: TwoTower, facts: DataFacts) -> SwAVObjective:
         """Make the objective.
 

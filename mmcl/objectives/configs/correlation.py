@@ -29,6 +29,9 @@ class BarlowTwinsConfig(PairObjectiveConfig):
     """Projection, wide on purpose, dropped at export; the loss takes matrices of its output's width squared. Null
     compares the model's embeddings."""
 
+    def most_negatives(self, facts: DataFacts) -> int | None:
+        return None
+
     def build(self, model: TwoTower, facts: DataFacts) -> BarlowTwinsObjective:
         from mmcl.objectives.barlow_twins import BarlowTwinsObjective
 

@@ -27,6 +27,9 @@ class CLIPConfig(PairObjectiveConfig):
     memory: int = Field(default=0, ge=0)
     """Pairs of past steps that serve as further negatives; 0 keeps none."""
 
+    def most_negatives(self, facts: DataFacts) -> int | None:
+        return facts.batch_size - 1 + self.memory
+
     def build(self, model: TwoTower, facts: DataFacts) -> CLIPObjective:
         from mmcl.objectives.clip import CLIPObjective
 
@@ -47,6 +50,9 @@ class SigLIPConfig(PairObjectiveConfig):
     """Where the model's bias starts; by default it is the checkpoint's own, else SigLIP's -10."""
     memory: int = Field(default=0, ge=0)
     """Pairs of past steps that serve as further negatives; 0 keeps none."""
+
+    def most_negatives(self, facts: DataFacts) -> int | None:
+        return facts.batch_size - 1 + self.memory
 
     def build(self, model: TwoTower, facts: DataFacts) -> SigLIPObjective:
         from mmcl.objectives.siglip import SigLIPObjective
@@ -69,6 +75,9 @@ class InfoNCEConfig(PairObjectiveConfig):
     """Projection, dropped at export; null compares the model's embeddings."""
     memory: int = Field(default=0, ge=0)
     """Keys of past steps that serve as further negatives; 0 keeps none."""
+
+    def most_negatives(self, facts: DataFacts) -> int | None:
+        return facts.batch_size - 1 + self.memory
 
     def build(self, model: TwoTower, facts: DataFacts) -> InfoNCEObjective:
         from mmcl.objectives.info_nce import InfoNCEObjective

@@ -37,12 +37,17 @@ class SupConConfig(ObjectiveConfig):
     """Projection, dropped at export: by default a layer as wide as the tower, ReLU and a layer to 128, without batch
     norm. null compares the model's embeddings."""
     memory: int = Field(default=0, ge=0)
-    """Projections of labelled rows of past steps, positives of their class and negatives of all others; 0 keeps
-    none."""
+    """Projections of labelled rows of past steps, positives of their class and negatives of all others but those of
+    their group; 0 keeps none."""
 
     @property
     def needs_labels(self) -> bool:
         return True
+
+    def most_negatives(self, facts: DataFacts) -> int | None:
+        # An anchor without a positive has a loss of 0; of one view, the positive is another row's.
+        num_positives = max(len(self.views) - 1, 1)
+        return len(self.views) * facts.batch_size - 1 - num_positives + self.memory
 
     def build(self, model: TwoTower, facts: DataFacts) -> SupConObjective:
         from mmcl.objectives.sup_con import SupConObjective
@@ -70,6 +75,9 @@ class CrossEntropyConfig(ObjectiveConfig):
             raise ValueError(f"must be one view, got {list(value)}")
         return value
 
+    def most_negatives(self, facts: DataFacts) -> int | None:
+        return None
+
     def build(self, model: TwoTower, facts: DataFacts) -> CrossEntropyObjective:
         from mmcl.objectives.cross_entropy import CrossEntropyObjective
 
@@ -84,7 +92,7 @@ class MinedConfig(ObjectiveConfig):
     """Views of one modality, or one picture and one text."""
     positives: Literal["rows", "labels"] = "rows"
     """What belongs together: the views of one row and of rows of equal group, or of rows of equal label; then rows
-    without a label are left out."""
+    without a label are left out, and rows of one group but two labels are neither positives nor negatives."""
     distance: Literal["euclidean", "sq_euclidean", "cosine"] = "euclidean"
     """How far two embeddings are from each other; cosine is 1 - cos."""
     margin: float = Field(gt=0)
@@ -110,6 +118,11 @@ class MinedConfig(ObjectiveConfig):
             raise ValueError(f"must be views of one modality, or one picture and one text, got {list(value)}")
         return value
 
+    def most_negatives(self, facts: DataFacts) -> int:
+        """As of every objective, before mining chooses among them."""
+        num_views = 1 if len({modality_of(view) for view in self.views}) == 2 else len(self.views)
+        return num_views * (facts.batch_size - 1) + self.memory
+
     @model_validator(mode="after")
     def _has_positives(self) -> MinedConfig:
         if self.positives == "rows" and len(self.views) < 2:
@@ -126,6 +139,10 @@ class TripletConfig(MinedConfig):
     mining: Literal["all", "random", "semi_hard", "hard"] = "semi_hard"
     """Which triplets: all; each positive with a random negative; those whose negative is farther than the positive, but
     by less than the margin; or of each anchor the farthest positive and the nearest negative."""
+
+    def most_negatives(self, facts: DataFacts) -> int:
+        # There is no triplet without a positive; of one view it is another row's.
+        return super().most_negatives(facts) - (len(self.views) == 1)
 
     def build(self, model: TwoTower, facts: DataFacts) -> TripletObjective:
         from mmcl.objectives.triplet import TripletObjective

@@ -66,6 +66,9 @@ class MoCoConfig(TwinConfig):
     def encoded_views(self) -> tuple[str, ...]:
         return self.views if self.symmetric else self.views[:1]
 
+    def most_negatives(self, facts: DataFacts) -> int | None:
+        return self.queue_size
+
     def build(self, model: TwoTower, facts: DataFacts) -> MoCoObjective:
         from mmcl.objectives.moco import MoCoObjective
 
@@ -110,6 +113,9 @@ class MoCoV3Config(PredictingConfig):
     predictor: HeadConfig = HeadConfig(hidden_dim=4096, output_dim=None, last_batch_norm=True)
     """Predictor, dropped at export; by default that of vision transformers, where ResNets' ends without batch norm."""
 
+    def most_negatives(self, facts: DataFacts) -> int | None:
+        return facts.batch_size - 1
+
     def build(self, model: TwoTower, facts: DataFacts) -> MoCoV3Objective:
         from mmcl.objectives.moco_v3 import MoCoV3Objective
 
@@ -129,6 +135,9 @@ class BYOLConfig(PredictingConfig):
     """Projection, dropped at export; null takes the model's embeddings."""
     predictor: HeadConfig = HeadConfig(hidden_dim=4096, output_dim=None)
     """Predictor, dropped at export; its ``output_dim`` is that of the projection, which null means."""
+
+    def most_negatives(self, facts: DataFacts) -> int | None:
+        return None
 
     def build(self, model: TwoTower, facts: DataFacts) -> BYOLObjective:
         from mmcl.objectives.byol import BYOLObjective
@@ -158,6 +167,9 @@ class MemoryBankConfig(ObjectiveConfig):
         if len(value) != 1:
             raise ValueError(f"must be one view, got {list(value)}")
         return value
+
+    def most_negatives(self, facts: DataFacts) -> int | None:
+        return self.num_noise if facts.num_samples is None else min(self.num_noise, facts.num_samples)
 
     def build(self, model: TwoTower, facts: DataFacts) -> MemoryBankObjective:
         """Make the objective.

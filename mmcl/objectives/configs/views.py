@@ -31,6 +31,9 @@ class SimCLRConfig(ObjectiveConfig):
     memory: int = Field(default=0, ge=0)
     """Projections of past steps that serve as further negatives; 0 keeps none."""
 
+    def most_negatives(self, facts: DataFacts) -> int | None:
+        return len(self.views) * (facts.batch_size - 1) + self.memory
+
     def build(self, model: TwoTower, facts: DataFacts) -> SimCLRObjective:
         from mmcl.objectives.simclr import SimCLRObjective
 
@@ -51,6 +54,9 @@ class SimCSEConfig(PairObjectiveConfig):
     embeddings."""
     memory: int = Field(default=0, ge=0)
     """Second passes of past steps that serve as further negatives; 0 keeps none."""
+
+    def most_negatives(self, facts: DataFacts) -> int | None:
+        return facts.batch_size - 1 + self.memory
 
     def build(self, model: TwoTower, facts: DataFacts) -> SimCSEObjective:
         from mmcl.objectives.simcse import SimCSEObjective
@@ -76,6 +82,11 @@ class SupervisedSimCSEConfig(ObjectiveConfig):
     memory: int = Field(default=0, ge=0)
     """Positives of past steps that serve as further negatives; 0 keeps none."""
 
+    def most_negatives(self, facts: DataFacts) -> int | None:
+        num_hard = len(self.views) - 2
+        own = num_hard if self.hard_negative_weight else 0
+        return (1 + num_hard) * (facts.batch_size - 1) + own + self.memory
+
     def build(self, model: TwoTower, facts: DataFacts) -> SupervisedSimCSEObjective:
         from mmcl.objectives.simcse import SupervisedSimCSEObjective
 
@@ -95,6 +106,9 @@ class NPairConfig(PairObjectiveConfig):
     """Projection, dropped at export; null compares the model's embeddings, before they are normalised."""
     memory: int = Field(default=0, ge=0)
     """Positives of past steps that serve as further negatives; 0 keeps none."""
+
+    def most_negatives(self, facts: DataFacts) -> int | None:
+        return facts.batch_size - 1 + self.memory
 
     def build(self, model: TwoTower, facts: DataFacts) -> NPairObjective:
         from mmcl.objectives.n_pair import NPairObjective

@@ -40,6 +40,9 @@ class SkipGramConfig(ObjectiveConfig):
             raise ValueError(f"must be [text.0], got {list(value)}")
         return value
 
+    def most_negatives(self, facts: DataFacts) -> int | None:
+        return self.num_negatives
+
     def build(self, model: TwoTower, facts: DataFacts) -> SkipGramObjective:
         """Make the objective.
 

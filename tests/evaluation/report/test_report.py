@@ -112,6 +112,30 @@ def test_everything_a_reader_expects_is_there() -> None:
     assert page.count("data:image/png;base64,") > 20
 
 
+def test_each_result_is_headed_by_its_data_and_its_task() -> None:
+    one, two = (TaskResult("digits", "m", task, {"acc1": 0.5}, 9) for task in ("knn", "linear_probe"))
+    page = render_report("Run", [one, two])
+    headings = [re.sub("<[^>]*>", "", heading) for heading in re.findall(r"<h2.*?</h2>", page)]
+    assert headings == ["Results", "digits, knn", "digits, linear probe", "Versions"]
+
+
+@pytest.mark.parametrize(
+    ("keys", "num_wide"),
+    [
+        (("loss",), 1),
+        (("loss", "lr"), 2),
+        (("loss", "lr", "data_wait"), 0),
+        (("loss", "lr", "data_wait", "samples_per_second"), 4),
+        (("loss", "lr", "data_wait", "samples_per_second", "health/text/spread"), 2),
+    ],
+)
+def test_no_chart_stands_alone_in_a_row_of_three(keys: tuple[str, ...], num_wide: int) -> None:
+    page = render_report("Run", [], [{"step": step, **dict.fromkeys(keys, 1.0)} for step in (1, 2)])
+    figures = re.findall(r'<figure( class="wide")?>', page)
+    assert len(figures) == len(keys)
+    assert figures == [' class="wide"'] * num_wide + [""] * (len(keys) - num_wide)
+
+
 def test_any_unicode_is_shown_without_a_warning(tmp_path: Path) -> None:
     captions = [f"{text} {name}" for text, name in zip("ا⠿😀中\u202e\ud800", COLOURS, strict=True)]
     with warnings.catch_warnings():
