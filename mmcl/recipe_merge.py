@@ -8,6 +8,7 @@ replace, and push it out:
   ``name`` the tokenizer of the old one;
 - another ``path`` of a source pushes out the old source's format, split and so on, and another ``task``, ``type`` or
   ``model_type`` the fields of the old one;
+- an ``image_size`` pushes out the ``resize_to`` that went with the old one;
 - another ``optimizer`` pushes out what it does not have, such as AdamW's ``betas``;
 - a recipe's ``name`` and ``description`` are its own, never its base's.
 
@@ -60,11 +61,12 @@ def _pushed_out(base: Mapping[str, Node], over: Mapping[str, Node], sections: Se
     own = OPTIMIZER_FIELDS.get(str(over["optimizer"].value)) if "optimizer" in over else None
     if own is not None and Recipe in sections:
         return {name for fields in OPTIMIZER_FIELDS.values() for name in fields if name not in own}
+    resized = {"resize_to"} if ImageTowerConfig in sections and "image_size" in over else set()
     if "name" in base and "name" in over and base["name"].value == over["name"].value:
-        return set()
+        return resized
     kinds = [kind for section in sections for kind in _KINDS.get(section, ())]
     named = [kind for kind in kinds if over.keys() & (kind - {"tokenizer"})]
-    return {key for kind in kinds if named and kind not in named for key in kind}
+    return resized | {key for kind in kinds if named and kind not in named for key in kind}
 
 
 def apply_overrides(root: Node, overrides: Sequence[str] | Mapping[str, object]) -> tuple[Node, list[Problem]]:

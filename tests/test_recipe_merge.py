@@ -86,6 +86,16 @@ def test_another_way_to_name_a_model_pushes_out_the_others(base, child, merged):
     assert over({"model": base}, {"model": child}) == {"model": merged}
 
 
+def test_an_image_size_pushes_out_what_was_scaled_to_for_the_old_one():
+    base = {"model": {"image": {"config": {"model_type": "resnet"}, "image_size": 16, "resize_to": 24}}}
+    bigger = over(base, {"model": {"image": {"image_size": 224}}})["model"]["image"]
+    assert bigger == {"config": {"model_type": "resnet"}, "image_size": 224}
+    both = overridden(base, "model.image.resize_to=256", "model.image.image_size=224")["model"]["image"]
+    assert (both["image_size"], both["resize_to"]) == (224, 256)
+    base = {"model": {"image": {"name": "a/vit", "image_size": 16, "resize_to": 24}}}
+    assert "resize_to" not in over(base, {"model": {"image": {"name": "a/vit", "image_size": 32}}})["model"]["image"]
+
+
 def test_another_path_is_another_source():
     base = {"data": {"train": {"path": "a.csv", "delimiter": ";", "limit": 3}}}
     assert over(base, {"data": "b.parquet"}) == {"data": {"train": {"path": "b.parquet"}}}

@@ -6,6 +6,7 @@ import resource
 import sys
 import time
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
@@ -132,16 +133,7 @@ def plan_recipe(recipe: Recipe) -> Plan:
         train=lambda: training_rows(recipe, data),
     )
     trainer = Trainer(recipe, model, data, None, accelerator, Observer())
-    batch = next(data.batches(0, distributed.rank(), distributed.world_size())).to(accelerator.device)
-    if torch.cuda.is_available():
-        torch.cuda.reset_peak_memory_stats()
-    began = time.perf_counter()
-    record, _ = trainer.train_step(batch)
-    seconds = time.perf_counter() - began
-    groups = tuple(
-        GroupPlan(group["name"], sum(p.numel() for p in group["params"]), recipe.peak_lr, group["weight_decay"])
-        for group in trainer.optimizer.param_groups
-    )
+    record, seconds = _try_one_batch(trainer)
     num_parameters, num_trained = _count(model)
     num_training_parameters, num_training_trained = _count(trainer.module.objectives)
     return Plan(
@@ -149,7 +141,7 @@ def plan_recipe(recipe: Recipe) -> Plan:
         num_trained=num_trained,
         num_training_parameters=num_training_parameters,
         num_training_trained=num_training_trained,
-        groups=groups,
+        groups=_groups(recipe, trainer),
         num_rows=data.num_rows,
         num_groups=data.num_groups,
         steps_per_epoch=data.steps_per_epoch,
@@ -168,6 +160,24 @@ def plan_recipe(recipe: Recipe) -> Plan:
         tasks=tuple(f"{config.task}: {task.dataset}" for config, task in zip(recipe.evaluate, tasks, strict=True)),
         remarks=data.remarks,
         warnings=(*warnings, *_warnings(recipe, trainer)),
+    )
+
+
+def _try_one_batch(trainer: Trainer) -> tuple[dict[str, Any], float]:
+    """Take one step; return its record and the seconds that it took."""
+    batches = trainer.data.batches(0, distributed.rank(), distributed.world_size())
+    batch = next(batches).to(trainer.accelerator.device)
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+    began = time.perf_counter()
+    record, _ = trainer.train_step(batch)
+    return record, time.perf_counter() - began
+
+
+def _groups(recipe: Recipe, trainer: Trainer) -> tuple[GroupPlan, ...]:
+    return tuple(
+        GroupPlan(group["name"], sum(p.numel() for p in group["params"]), recipe.peak_lr, group["weight_decay"])
+        for group in trainer.optimizer.param_groups
     )
 
 
