@@ -108,6 +108,8 @@ def logistic_regression(
     model = LogisticRegression(C=c, solver="lbfgs", max_iter=max_iterations)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # it is returned instead
+        # One label of each class is what was asked for.
+        warnings.filterwarnings("ignore", message="The number of unique classes", category=UserWarning)
         model.fit(train, train_labels)
     predictions = model.predict(test) if len(test) else np.empty(0)
     return predictions.astype(np.int64), bool(model.n_iter_.max() < max_iterations)

@@ -56,3 +56,10 @@ def test_more_labels_help() -> None:
 def test_what_cannot_be_drawn_is_refused(labels_per_class: int, message: str) -> None:
     with pytest.raises(EvaluationError, match=message):
         few_label_rows(LABELS, labels_per_class, seed=0)
+
+
+def test_one_label_of_each_of_many_classes_is_not_warned_of() -> None:
+    labels = np.arange(30)
+    rows = np.eye(30)
+    found = few_label_predictions(rows, labels, rows, 30, labels_per_class=1, num_seeds=1)
+    assert found.tolist() == [labels.tolist()]
