@@ -250,7 +250,8 @@ def test_recipes_are_valid(block: Block, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("block", blocks("sh"), ids=str)
 def test_commands_that_are_not_run_can_be_parsed(block: Block) -> None:
-    targets = re.findall(r"^(\S+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    rules = re.findall(r"^([a-z ]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    targets = " ".join(rules).split()
     for line in block.text.splitlines():
         words = shlex.split(line, comments=True)
         if words[0] == "make":
