@@ -1,6 +1,6 @@
 """Accuracy against the share of labels: SupCon, semi-supervised, cross-entropy and SimCLR; writes docs/labels.md.
 
-    make labels        (about half an hour on two cores)
+    make labels        (about a quarter of an hour on two cores)
 
 Handwritten digits, of which 1%, 10% or all have a label. SupCon and cross-entropy learn from the labelled pictures
 alone, the semi-supervised recipe from all, SimCLR from all without looking at a label. Everything is judged alike: a

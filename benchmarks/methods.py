@@ -38,6 +38,7 @@ METHODS = {
 }
 """What is called what in the table, and its recipe."""
 UNTRAINED, SUPERVISED = "Untrained encoder", "Supervised"
+RECIPES = {**METHODS, SUPERVISED: "supervised"}
 RAW_PIXELS_SEED = 0
 """Raw pixels depend on no seed, and take long to fit: the untrained encoder of this one has them beside it."""
 LABELLED = ("SupCon", "Semi-supervised", SUPERVISED)
@@ -106,7 +107,7 @@ def overrides_of(dataset: str, folder: Path) -> dict[str, Any]:
 def jobs_of(dataset: str, folder: Path, seeds: Sequence[int]) -> Iterator[tuple[str, Job]]:
     """Yield each method's runs with the method's name."""
     changed = overrides_of(dataset, folder)
-    for method, recipe in {**METHODS, SUPERVISED: "supervised"}.items():
+    for method, recipe in RECIPES.items():
         for seed in seeds:
             yield method, Job(f"{dataset}-{recipe}-{seed}", f"vision/{recipe}", {**changed, "seed": seed})
     for seed in seeds:
@@ -146,7 +147,13 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=ROOT / "runs" / "methods")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--datasets", nargs="+", default=["digits", "glyphs"], choices=["digits", "glyphs"])
-    parser.add_argument("--methods", nargs="+", help="recipes of vision/ to run; all by default, which writes the page")
+    parser.add_argument(
+        "--methods",
+        nargs="+",
+        choices=list(RECIPES.values()),
+        metavar="RECIPE",
+        help="recipes of vision/ to run; all by default, which writes the page",
+    )
     parser.add_argument("--parallel", type=int, default=default_parallel())
     arguments = parser.parse_args()
     arguments.output.mkdir(parents=True, exist_ok=True)
@@ -154,7 +161,7 @@ def main() -> None:
     for dataset in arguments.datasets:
         jobs = list(jobs_of(dataset, arguments.output, range(arguments.seeds)))
         if arguments.methods:
-            jobs = [(method, job) for method, job in jobs if METHODS.get(method, method) in arguments.methods]
+            jobs = [(method, job) for method, job in jobs if RECIPES.get(method) in arguments.methods]
         metrics = run_all([job for _, job in jobs], arguments.output, arguments.parallel)
         found: dict[str, list[Metrics]] = {}
         for method, job in jobs:

@@ -18,13 +18,15 @@ import numpy as np
 
 Metrics = dict[str, float]
 
+OUTCOMES = "outcomes.npz"
+
 
 @dataclass(frozen=True)
 class Job:
     """One run.
 
     Attributes:
-        name: its folder's; what is there already is not run again.
+        name: its folder's; what is there already, by the same recipe, is not run again.
         recipe: a packaged name or a path.
         overrides: of the recipe's keys.
         keeps_outcomes: also keep the tasks' per-example outcomes, in ``outcomes.npz``: arrays by
@@ -40,9 +42,10 @@ class Job:
 def run_all(jobs: Sequence[Job], folder: Path, num_parallel: int) -> dict[str, Metrics]:
     """Train by every job and return its metrics, ``<dataset>-<task>/<metric>``, by the job's name.
 
-    A job whose metrics lie in ``folder`` is not run again, so that a call that was stopped goes on where it was.
+    A job that has been run by the same recipe into ``folder`` is not run again, so that a call that was stopped goes on
+    where it was.
     """
-    found = {job.name: read_metrics(folder / job.name) for job in jobs}
+    found = {job.name: finished_metrics(job, folder) for job in jobs}
     todo = [job for job in jobs if not found[job.name]]
     began = time.time()
     context = multiprocessing.get_context("forkserver")
@@ -75,16 +78,25 @@ def run_one(job: Job, folder: Path) -> Metrics:
             for result in run.results
             for name, values in result.examples.items()
         }
-        np.savez(target / "outcomes.npz", **outcomes)
+        np.savez(target / OUTCOMES, **outcomes)
     for part in ("checkpoints", "model"):
         shutil.rmtree(target / part, ignore_errors=True)
     return read_metrics(target)
 
 
-def read_metrics(run: Path) -> Metrics:
-    """Return a finished run's metrics; nothing when it has not finished."""
-    if not (run / "report.html").is_file():
+def finished_metrics(job: Job, folder: Path) -> Metrics:
+    """Return the metrics of a job that has been run; nothing when it has not finished, or went by another recipe."""
+    from mmcl.recipe_files import dump_recipe, load_recipe
+
+    run = folder / job.name
+    if not (run / "report.html").is_file() or (job.keeps_outcomes and not (run / OUTCOMES).is_file()):
         return {}
+    recipe = dump_recipe(load_recipe(job.recipe, job.overrides))
+    return read_metrics(run) if (run / "recipe.yaml").read_text(encoding="utf-8") == recipe else {}
+
+
+def read_metrics(run: Path) -> Metrics:
+    """Return a finished run's metrics."""
     metrics = {}
     for path in sorted((run / "results").glob("*.json")):
         for name, value in json.loads(path.read_text(encoding="utf-8"))["metrics"].items():

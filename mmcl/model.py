@@ -143,7 +143,7 @@ class TwoTower(nn.Module):
         self.towers.require("image")
         assert self.preprocessing is not None
         pixels = self.preprocessing.normalise(images, self.pixel_mean, self.pixel_std)
-        return _encoded(*self.towers.encode_image(pixels))
+        return Encoded.of(*self.towers.encode_image(pixels))
 
     def encode_text(self, tokens: TokenBatch) -> Encoded:
         """Encode a batch of ``tokenizer``.
@@ -152,7 +152,7 @@ class TwoTower(nn.Module):
             UserError: there is no text tower.
         """
         self.towers.require("text")
-        return _encoded(*self.towers.encode_text(tokens))
+        return Encoded.of(*self.towers.encode_text(tokens))
 
     def keep_text_head(self) -> None:
         """Add the head that supervised SimCSE keeps at test time (tanh of a linear layer), if there is none yet.
@@ -164,13 +164,6 @@ class TwoTower(nn.Module):
             UserError: the model is not a transformers text model alone.
         """
         self.towers.keep_text_head()
-
-
-def _encoded(features: Tensor, projected: Tensor) -> Encoded:
-    # Half precision cannot tell apart cosines that a scale of 100 must; float64 stays what it is.
-    wide = projected if projected.dtype == torch.float64 else projected.float()
-    with torch.autocast(wide.device.type, enabled=False):
-        return Encoded(features, wide, F.normalize(wide, dim=-1))
 
 
 def build_model(config: ModelConfig, seed: int = 0) -> TwoTower:

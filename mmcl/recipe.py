@@ -39,7 +39,7 @@ class Recipe(Section):
     objectives: tuple[AnyObjective, ...] = Field(default=("clip",), validate_default=True, min_length=1)
     """Weighted sum to minimise. Short forms: ``clip``, ``{clip: 0.5}``."""
     batch_size: int = Field(default=256, gt=1)
-    """Pairs per optimiser step, over all processes."""
+    """Rows per optimiser step, over all processes."""
     micro_batch_size: int | None = Field(default=None, gt=0)
     """Rows of one process that go through the towers at a time, to need less memory; the gradients are those of the
     whole batch all the same. null takes all at once."""

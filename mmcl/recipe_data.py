@@ -54,8 +54,8 @@ class ColumnsConfig(Section):
     negatives: ColumnName | tuple[str, ...] = None
     """Hard negatives of ``text``: one column or several."""
     group: ColumnName = None
-    """Rows of equal group are positives of each other; by default rows with the same text are one group. With ``false``
-    every row is a group of its own."""
+    """Rows of equal group are never negatives of each other, and for some objectives positives; by default rows with
+    the same text are one group. With ``false`` every row is a group of its own."""
     label: ColumnName = None
     """Class of the row."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -10,13 +11,13 @@ if TYPE_CHECKING:
 
 def next_steps(run: Run) -> list[str]:
     """Return lines of a purpose and a command each."""
-    loaded = f"mmcl.load({str(run.path)!r})"
+    loaded, path = f"mmcl.load({str(run.path)!r})", shlex.quote(str(run.path))
     steps: list[tuple[str, str]] = []
     if run.modalities == ("image",):
         steps = [
             (
                 "judge it on pictures of your own",
-                f"mmcl evaluate {run.path} --task knn --train train.csv --data test.csv --image IMAGE --label LABEL",
+                f"mmcl evaluate {path} --task knn --train train.csv --data test.csv --image IMAGE --label LABEL",
             ),
             ("embed with it in Python", f"{loaded}.encode_images(['picture.png'])"),
             ("fine-tune it by labels", f"mmcl recipes copy vision/transfer   # model.image.name: {run.path}"),
@@ -27,13 +28,13 @@ def next_steps(run: Run) -> list[str]:
             ("open it without mmcl", f"sentence_transformers.SentenceTransformer({str(run.model)!r})"),
         ]
         if not run.is_static:
-            supervised = f"mmcl train text/simcse_supervised model.text.name={run.path} data=pairs.csv --dry-run"
+            supervised = f"mmcl train text/simcse_supervised model.text.name={path} data=pairs.csv --dry-run"
             steps.append(("fine-tune it on pairs of texts", supervised))
     else:
         steps = [
             (
                 "judge it on pairs of your own",
-                f"mmcl evaluate {run.path} --task retrieval --data pairs.csv --image IMAGE --text TEXT",
+                f"mmcl evaluate {path} --task retrieval --data pairs.csv --image IMAGE --text TEXT",
             ),
             ("embed with it in Python", f"{loaded}.encode_texts(['a text'])"),
             ("fine-tune CLIP on your pairs", "mmcl train clip/finetune data=pairs.csv --dry-run"),

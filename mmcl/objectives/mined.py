@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor
@@ -32,6 +32,9 @@ class MinedObjective(ObjectiveWithMemory):
         model: whose embeddings are compared.
     """
 
+    batch_loss: ClassVar[Callable[..., Tensor]]
+    """Of rows against candidates; rows of equal id are positives of each other."""
+
     def __init__(self, config: MinedConfig, model: TwoTower) -> None:
         projector = Projector(config.head, model, config.views)
         is_cross_modal = len({modality_of(view) for view in config.views}) == 2
@@ -39,23 +42,6 @@ class MinedObjective(ObjectiveWithMemory):
         super().__init__(config.memory, projector.output_dim, num_sets, has_labels=uses_labels)
         self.config, self.views, self.projector = config, config.views, projector
         self.is_cross_modal, self.uses_labels = is_cross_modal, uses_labels
-
-    @abstractmethod
-    def loss_of(
-        self,
-        anchors: Tensor,
-        ids: Tensor,
-        candidates: Tensor | None,
-        candidate_ids: Tensor | None,
-        across: RowSizes,
-        memory: tuple[Tensor, Tensor] | None,
-        memory_group_ids: Tensor | None,
-        group_ids: Tensor | None,
-    ) -> Tensor:
-        """Return this process's share of the loss of anchors against candidates, by default the anchors themselves.
-
-        Rows of equal id are positives of each other. Group ids are given where ids are labels.
-        """
 
     @property
     def chance(self) -> float | None:
@@ -73,8 +59,8 @@ class MinedObjective(ObjectiveWithMemory):
         views = [self._embed(view) for view in map(self.projector, rows.views)]
         if self.is_cross_modal:
             first, second = views
-            to_second = self.loss_of(first, ids, second, ids, rows.across, *self._past(1), groups)
-            to_first = self.loss_of(second, ids, first, ids, rows.across, *self._past(0), groups)
+            to_second = self._loss(first, second, ids, groups, rows.across, past=1)
+            to_first = self._loss(second, first, ids, groups, rows.across, past=0)
             loss = (to_first + to_second) / 2
             self.remember(views, rows.group_ids, rows.across, rows.labels)
         else:
@@ -82,13 +68,34 @@ class MinedObjective(ObjectiveWithMemory):
             across = RowSizes(tuple(len(views) * size for size in rows.across.sizes))
             count = len(views)
             groups = None if groups is None else groups.repeat(count)
-            loss = self.loss_of(torch.cat(views), ids.repeat(count), None, None, across, *self._past(0), groups)
+            loss = self._loss(torch.cat(views), None, ids.repeat(count), groups, across, past=0)
             self.remember(views[:1], rows.group_ids, rows.across, rows.labels)
         return ObjectiveOutput(loss, self.chance, rows.across.total)
 
-    def _past(self, number: int) -> tuple[tuple[Tensor, Tensor] | None, Tensor | None]:
-        """Return set ``number`` of the memory with its ids, and its group ids where those are labels."""
-        return self.past_with_labels(number) if self.uses_labels else (self.past(number), None)
+    def _loss(
+        self,
+        anchors: Tensor,
+        candidates: Tensor | None,
+        ids: Tensor,
+        groups: Tensor | None,
+        across: RowSizes,
+        past: int,
+    ) -> Tensor:
+        """Return this process's share of the loss, set ``past`` of the memory included; groups where ids are labels."""
+        memory, past_groups = self.past_with_labels(past) if self.uses_labels else (self.past(past), None)
+        return type(self).batch_loss(
+            anchors,
+            ids,
+            candidates,
+            None if candidates is None else ids,
+            self.config.margin,
+            self.config.distance,
+            mining=self.config.mining,
+            across=across,
+            memory=memory,
+            group_ids=groups,
+            memory_group_ids=past_groups,
+        )
 
     def _embed(self, projected: Tensor) -> Tensor:
         return F.normalize(projected, dim=-1) if self.config.normalise else projected

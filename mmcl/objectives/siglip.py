@@ -46,12 +46,8 @@ class SigLIPObjective(ObjectiveWithMemory):
         first, second = (view.embeddings for view in rows.views)
         if rows.across.total < 2:
             return self.nothing(rows, first, second, encoded.scale, encoded.bias)
-        past_first, past_second = self.past(0), self.past(1)
-        memory = None
-        if past_first is not None and past_second is not None:
-            memory = (past_first[0], past_second[0], past_first[1])
         loss = siglip_loss(
-            first, second, encoded.scale, encoded.bias, rows.group_ids, across=rows.across, memory=memory
+            first, second, encoded.scale, encoded.bias, rows.group_ids, across=rows.across, memory=self.past_pairs()
         )
         self.remember((first, second), rows.group_ids, rows.across)
         # Past texts are negatives of each picture, and past pictures of each text.

@@ -51,4 +51,6 @@ class SupConObjective(ObjectiveWithMemory):
             known = rows if self.leaves_out else labelled(rows)
             self.remember([views[0][rows.labels >= 0]], known.group_ids, known.across, known.labels)
         num_keys = len(views) * rows.across.total - 1 + self.num_past
-        return ObjectiveOutput(loss, math.log(num_keys), rows.across.total)
+        # Of one view, an anchor may have no positive and count as 0: chance depends on how many do.
+        chance = math.log(num_keys) if len(views) > 1 else None
+        return ObjectiveOutput(loss, chance, rows.across.total)

@@ -49,6 +49,8 @@ class SwAVObjective(Objective):
     def forward(self, encoded: EncodedBatch) -> ObjectiveOutput:
         rows = encoded.select(self.views)
         prototypes = self._prototypes_at(encoded.progress)
+        if self.queue is not None:
+            self.queue.forget()
         if rows.across.total < 2:
             return self.nothing(rows, *map(self.projector.input_of, rows.views))
         embeddings = [F.normalize(self.projector(view), dim=-1) for view in rows.views]

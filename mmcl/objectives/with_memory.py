@@ -41,6 +41,13 @@ class ObjectiveWithMemory(Objective):
         rows, ids = self.memory.filled()
         return rows[number], ids
 
+    def past_pairs(self) -> tuple[Tensor, Tensor, Tensor] | None:
+        """Return both sets of the memory, ``(K, dim)`` each, and their ``(K,)`` group ids; None without a memory."""
+        if self.memory is None:
+            return None
+        (first, second), ids = self.memory.filled()
+        return first, second, ids
+
     def past_with_labels(self, number: int = 0) -> tuple[tuple[Tensor, Tensor] | None, Tensor | None]:
         """Return set ``number`` of the memory with its ``(K,)`` labels, then its ``(K,)`` group ids."""
         past, labels = self.past(number), None if self.memory is None else self.memory.filled_labels()

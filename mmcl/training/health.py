@@ -35,6 +35,8 @@ _LABELS = "another lr, a look at the labels and at how many rows of a class a ba
 _PAIRS = "a look at whether pictures and texts match (mmcl data)"
 
 COLLAPSE_REMEDIES = {
+    "clip": "a lower lr, a longer warm-up, a larger batch",
+    "siglip": "a lower lr, a longer warm-up, a bias that starts at -10",
     "byol": "a momentum nearer 1, a predictor with batch norm, a lower lr",
     "swav": "a lower lr, prototypes frozen for longer, a smaller epsilon",
     "barlow_twins": "a larger batch, a larger off-diagonal weight, a wider projector",
@@ -55,10 +57,8 @@ STUCK_REMEDIES = {
     "supcon": _LABELS,
     "cross_entropy": _LABELS,
     "moco": "a lower lr, a momentum nearer 1, a shorter queue, weaker augmentation",
-    "byol": "another lr, a momentum further from 1, weaker augmentation",
     "swav": "a lower lr, prototypes frozen for longer, a smaller epsilon, fewer prototypes",
     "triplet": f"{_MINING}, a smaller margin",
-    "margin": f"{_MINING}, a smaller margin",
 }
 """By objective; of the others it is `STUCK_REMEDY`."""
 

@@ -37,7 +37,7 @@ class GroupPlan:
         name: ``decay`` or ``no_decay``.
         num_parameters: scalars in it.
         lr: peak learning rate.
-        weight_decay: decoupled decay.
+        weight_decay: weight decay.
     """
 
     name: str

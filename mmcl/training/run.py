@@ -92,13 +92,14 @@ def run_recipe(
         observer.message,
         train=lambda: training_rows(recipe, data),
     )
+    trainer = Trainer(recipe, model, data, None, accelerator, observer)
     folder = distributed.on_main_process(lambda: _open_folder(recipe, resume, output))
+    trainer.folder = folder
     data.quarantine.write_to(folder.path)
     for line in [*data.remarks, *(f"warning: {line}" for line in warnings)]:
         observer.message(line)
     accelerator.project_configuration.set_directories(str(folder.path.parent))
     accelerator.init_trackers(folder.path.name, {"recipe": dump_recipe(recipe)})
-    trainer = Trainer(recipe, model, data, folder, accelerator, observer)
     if resume:
         trainer.resume()
     trainer.fit(lambda step: headline_metrics(_judge(trainer, tasks, f"step {step}")))

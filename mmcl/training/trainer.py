@@ -289,13 +289,10 @@ class Trainer:
 
     def _refuse(self, what: str, batch: PairBatch, output: StepOutput) -> None:
         """Stop before the update, naming the rows whose own embeddings are not finite, or else all of the batch."""
-        with torch.no_grad(), self.accelerator.autocast():
-            encoded = self.module.encode(batch)
-        bad = torch.zeros(len(batch), dtype=torch.bool, device=batch.sample_ids.device)
-        for (view, _), made in encoded.items():
-            present = batch.rows_of(view)
-            bad[slice(None) if present is None else present] |= ~made.embeddings.isfinite().all(dim=1)
-        named = [row for rows in distributed.gather_objects(batch.sample_ids[bad].tolist()) for row in rows]
+        size = self.recipe.micro_batch_size or len(batch)
+        starts = range(0, len(batch), size)
+        bad = [row for start in starts for row in self._non_finite(batch.part(start, min(start + size, len(batch))))]
+        named = [row for rows in distributed.gather_objects(bad) for row in rows]
         rows = named or output.sample_ids.tolist()
         shown = ", ".join(map(str, rows[:20])) + (f" and {len(rows) - 20} more" if len(rows) > 20 else "")
         raise RunError(
@@ -303,6 +300,18 @@ class Trainer:
             f"{'Rows with non-finite embeddings' if named else 'Rows of the batch'} (sample ids): {shown}. "
             f"The usual remedies: a lower lr, a longer warm-up, precision=fp32"
         )
+
+    @torch.no_grad()
+    def _non_finite(self, batch: PairBatch) -> list[int]:
+        """Return the sample ids of the rows whose embeddings are not finite."""
+        with self.accelerator.autocast():
+            encoded = self.module.encode(batch)
+        bad = torch.zeros(len(batch), dtype=torch.bool, device=batch.sample_ids.device)
+        for (view, _), made in encoded.items():
+            present = batch.rows_of(view)
+            bad[slice(None) if present is None else present] |= ~made.embeddings.isfinite().all(dim=1)
+        ids: list[int] = batch.sample_ids[bad].tolist()
+        return ids
 
     def _evaluate(self, evaluate: Callable[[int], dict[str, float]]) -> None:
         metrics = evaluate(self.step)

@@ -20,6 +20,7 @@ IMAGE = Run(Path("runs/mine"), (), ("image",))
 TEXT = Run(Path("runs/mine"), (), ("text",))
 STATIC = Run(Path("runs/mine"), (), ("text",), is_static=True)
 JOINT = Run(Path("runs/mine"), (), ("image", "text"))
+APART = Run(Path("my runs/mine"), (), ("image", "text"))
 
 
 @pytest.mark.parametrize(
@@ -39,7 +40,7 @@ def test_hints_fit_what_the_model_embeds(run: Run, has: list[str], has_not: list
     assert all(f"  {line}\n" in f"{format_run(run)}\n" for line in next_steps(run))
 
 
-@pytest.mark.parametrize("run", [IMAGE, TEXT, STATIC, JOINT], ids=["image", "text", "static", "joint"])
+@pytest.mark.parametrize("run", [IMAGE, TEXT, STATIC, JOINT, APART], ids=["image", "text", "static", "joint", "space"])
 def test_commands_can_be_typed_as_they_stand(run: Run) -> None:
     for line in next_steps(run):
         _, command = re.split(r" {3,}", line, maxsplit=1)

@@ -1,7 +1,8 @@
-"""A module of one objective over the smallest towers, and batches for it."""
+"""Every objective of the registry in a size for tests, a module of one over the smallest towers, batches for it."""
 
 from __future__ import annotations
 
+import typing
 from dataclasses import replace
 from typing import Any
 
@@ -11,10 +12,52 @@ from torch import Tensor
 from mmcl.batch import PairBatch
 from mmcl.model import build_model
 from mmcl.module import ContrastiveModule
+from mmcl.objectives.configs import AnyObjective
 from mmcl.objectives.objective import DataFacts
-from tests.tiny import random_batch, vit_bert_pair
+from mmcl.recipe_model import ModelConfig
+from tests.tiny import SPECIAL, WORDS, bert_alone, random_batch, vit_bert_pair
 
 FACTS = DataFacts(num_samples=24, class_names=("a", "b", "c"), batch_size=8, seed=5)
+
+
+CONFIGS: list[Any] = list(typing.get_args(typing.get_args(AnyObjective)[0]))
+
+
+def count_tokens() -> Tensor:
+    """As if one token alone were ever seen, so that nothing is left to chance in drawing noise."""
+    return torch.zeros(len(SPECIAL + WORDS), dtype=torch.int64).index_fill(0, torch.tensor(10), 1)
+
+
+REGISTRY_FACTS = DataFacts(24, ("a", "b", "c"), batch_size=12, seed=5, count_tokens=count_tokens)
+SMALL: dict[str, Any] = {
+    "head": {"hidden_dim": 12, "output_dim": 8},
+    "predictor": {"hidden_dim": 12, "output_dim": 8},
+    "queue_size": 20,
+    "num_prototypes": 6,
+    "num_noise": 8,
+    "window": 1,
+    "subsample": 0,
+}
+"""Sizes at which a test is quick, for the fields that an objective has."""
+
+
+def small(config_class: Any, **fields: Any) -> Any:
+    """An objective with everything at its default but its sizes."""
+    default = config_class()
+    for name, value in SMALL.items():
+        if getattr(default, name, None) is not None:
+            own = getattr(default, name)
+            fields[name] = {**own.model_dump(), **value} if hasattr(own, "model_dump") else value
+    return config_class.model_validate({**fields})
+
+
+def model_for(config: Any, tokenizer: str, dropout: float = 0.0) -> ModelConfig:
+    """Two towers, or the one that an objective can do with: a text tower that may keep a head, a table of tokens."""
+    if config.type == "skip_gram":
+        return ModelConfig.model_validate(
+            {"text": {"config": {"model_type": "static", "embedding_dim": 8}, "tokenizer": tokenizer}}
+        )
+    return bert_alone(tokenizer, dropout) if getattr(config, "keep_head", False) else vit_bert_pair(tokenizer, dropout)
 
 
 def module_of(config: Any, tokenizer: str, **model_fields: Any) -> ContrastiveModule:

@@ -34,6 +34,11 @@ def test_it_is_the_sup_con_loss_behind_a_head_without_batch_norm(tokenizer: str)
     assert output.num_rows["supcon"] == 8
 
 
+def test_of_one_view_there_is_no_chance_level(tokenizer: str) -> None:
+    """Rows without another of their class count as 0."""
+    assert module_of(SupConConfig(views=("image.0",)), tokenizer)(batch_of()).chances["supcon"] is None
+
+
 @pytest.mark.parametrize("form", ["in", "out"])
 def test_both_forms_are_to_be_had(tokenizer: str, form: Any) -> None:
     module, batch = module_of(SupConConfig(head=None, form=form, temperature=0.3), tokenizer), batch_of()

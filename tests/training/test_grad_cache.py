@@ -18,6 +18,7 @@ from mmcl.objectives.objective import DataFacts, Progress
 from mmcl.recipe import Recipe
 from mmcl.recipe_model import ModelConfig
 from mmcl.training.grad_cache import GradCache
+from tests.objectives.small_modules import CONFIGS, REGISTRY_FACTS, batch_of, model_for, small
 from tests.processes import run_processes
 from tests.tiny import random_batch, resnet_pair, save_tokenizer, vit_bert_pair, without_some
 
@@ -82,6 +83,27 @@ def test_gradients_are_those_of_the_whole_batch_with_dropout(
     assert float(found["model.logit_scale.log_scale"].abs()) > 0
     for name, grad in expected.items():
         torch.testing.assert_close(found[name], grad, rtol=1e-9, atol=1e-13, msg=name)
+
+
+@pytest.mark.parametrize("config_class", [one for one in CONFIGS if one.model_fields["type"].default != "skip_gram"])
+def test_every_objective_of_embeddings_has_them_with_dropout_in_the_towers(tmp_path: Path, config_class: Any) -> None:
+    config = small(config_class)
+    built = model_for(config, save_tokenizer(tmp_path), dropout=0.2)
+    found = []
+    for step in (whole_batch, cached):
+        torch.manual_seed(1)
+        module = ContrastiveModule(build_model(built), [config], REGISTRY_FACTS).double().train()
+        torch.manual_seed(3)
+        loss = step(module, batch_of(12, num_groups=9), 5)
+        found.append((loss, gradients(module)))
+    (expected_loss, expected), (loss, grads) = found
+    torch.testing.assert_close(loss, expected_loss, rtol=1e-12, atol=0)
+    # Those that the loss does not reach are zeros in one, and not there in the other.
+    reached = {name for name, grad in expected.items() if grad.abs().sum() > 0}
+    assert reached
+    assert reached == {name for name, grad in grads.items() if grad.abs().sum() > 0}
+    for name in reached:
+        torch.testing.assert_close(grads[name], expected[name], rtol=1e-8, atol=1e-12, msg=name)
 
 
 def test_without_dropout_they_are_those_of_one_forward(tmp_path: Path) -> None:

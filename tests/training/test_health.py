@@ -184,3 +184,5 @@ def test_a_loss_without_a_chance_level_is_not_watched() -> None:
 def test_remedies_are_for_objectives_that_exist() -> None:
     types = {config.model_fields["type"].default for config in get_args(get_args(AnyObjective)[0])}
     assert set(COLLAPSE_REMEDIES) | set(STUCK_REMEDIES) <= types
+    without_chance = {"byol", "barlow_twins", "margin"}
+    assert not set(STUCK_REMEDIES) & without_chance

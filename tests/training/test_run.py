@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -87,9 +88,18 @@ def test_an_output_folder_of_another_run_is_refused_and_kept(finished: tuple[Rec
     assert {path: path.stat().st_mtime_ns for path in run.path.rglob("*")} == before
 
 
-def test_a_mistake_in_the_data_leaves_no_folder_behind(tmp_path: Path) -> None:
-    recipe = tiny_recipe(tmp_path, batch_size=1000)
-    with pytest.raises(UserError, match=r"batch_size: 1,000 is more than the \d+ training rows"):
+@pytest.mark.parametrize(
+    ("field", "message"),
+    [
+        ({"batch_size": 1000}, r"batch_size: 1,000 is more than the \d+ training rows"),
+        ({"micro_batch_size": 2}, "batch norm, which is inside the towers"),
+        ({"objectives": [{"siglip": {"temperature": 1e-4}}]}, r"siglip.temperature must be >= 0.01"),
+    ],
+    ids=["data", "caching", "objective"],
+)
+def test_a_mistake_leaves_no_folder_behind(tmp_path: Path, field: dict[str, Any], message: str) -> None:
+    recipe = tiny_recipe(tmp_path, **field)
+    with pytest.raises(UserError, match=message):
         run_recipe(recipe)
     assert not (tmp_path / "runs").exists()
 
