@@ -74,6 +74,9 @@ class ContrastiveModule(nn.Module):
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(facts.seed)
             for config in configs:
+                # Before any is built: a momentum encoder is a copy of the model as it will be.
+                config.add_to(model)
+            for config in configs:
                 earlier = sum(name.split("-")[0] == config.type for name in self.objectives)
                 name = config.type if earlier == 0 else f"{config.type}-{earlier + 1}"
                 objective = config.build(model, facts)

@@ -126,6 +126,15 @@ class ModelConfig(Section):
         return value
 
     @model_validator(mode="after")
+    def _starts_under_the_clamp(self) -> ModelConfig:
+        if self.temperature is not None and self.temperature * self.max_logit_scale < 1 - 1e-9:
+            raise ValueError(
+                f"temperature must be >= {1 / self.max_logit_scale:.4g}, which is 1 / max_logit_scale, got"
+                f" {self.temperature}"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _joint_or_towers(self) -> ModelConfig:
         towers = [tower for tower in (self.image, self.text) if tower is not None]
         if sum([self.name is not None, self.config is not None, bool(towers)]) != 1:

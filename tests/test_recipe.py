@@ -170,6 +170,10 @@ def test_reading_a_recipe_does_not_import_torch():
             "data: x\nmodel: {image: {name: a, image_std: [1, 0, 1]}, text: b}",
             "model.image.image_std.1: must be > 0, got 0",
         ),
+        (
+            "data: x\nmodel: {name: a, temperature: 0.02, max_logit_scale: 20}",
+            "model: temperature must be >= 0.05, which is 1 / max_logit_scale, got 0.02",
+        ),
     ],
 )
 def test_values_that_nothing_can_be_done_with_are_refused(text, mistake):

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from mmcl.losses.across import Across, Alone
+from mmcl.losses.checks import check_same_shape
 from mmcl.losses.precision import in_full_precision
 
 # A dimension counts as constant where its deviation is within this many rounding errors of its mean.
@@ -41,8 +42,7 @@ def barlow_twins_loss(
     Raises:
         ValueError: the two shapes differ.
     """
-    if z1.shape != z2.shape:
-        raise ValueError(f"z1 and z2 must have the same shape, got {tuple(z1.shape)} and {tuple(z2.shape)}")
+    check_same_shape(z1=z1, z2=z2)
     across = Alone(len(z1)) if across is None else across
     standardised = _standardise(torch.cat([z1, z2], dim=1), across)
     first, second = standardised.chunk(2, dim=1)
@@ -58,10 +58,14 @@ def barlow_twins_loss(
 def _standardise(rows: Tensor, across: Across) -> Tensor:
     """Mean 0 and biased variance 1 of each column over the rows of all processes, in two passes."""
     num_rows = max(across.total, 1)
+    # What is standardised has no scale: near 1, its squares neither over- nor underflow.
+    size = across.sum(rows.detach().abs().sum(dim=0) / num_rows)
+    rows = rows / torch.where(size > 0, size, 1)
     mean = across.sum(rows.sum(dim=0)) / num_rows
     centred = rows - mean
     variance = across.sum(centred.square().sum(dim=0)) / num_rows
     rounding = _CONSTANT_WITHIN_ROUNDINGS * torch.finfo(rows.dtype).eps * mean.detach().abs()
-    varies = variance > rounding.square()
+    # Not ">", of which NaN would make a constant.
+    varies = ~(variance <= rounding.square())
     # The inner where keeps the infinite slope of the root at 0 out of the gradient.
     return torch.where(varies, centred * torch.where(varies, variance, 1).rsqrt(), 0)

@@ -6,6 +6,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mmcl.losses.across import Across, Alone
+from mmcl.losses.checks import check_same_shape
 from mmcl.losses.precision import in_full_precision
 
 
@@ -27,7 +28,11 @@ def byol_loss(
 
     Returns:
         A scalar: the sum over these rows / N, the mean on one process.
+
+    Raises:
+        ValueError: shapes do not fit each other.
     """
+    check_same_shape(prediction_1=prediction_1, target_2=target_2, prediction_2=prediction_2, target_1=target_1)
     across = Alone(len(prediction_1)) if across is None else across
     both = _squared_distances(prediction_1, target_2) + _squared_distances(prediction_2, target_1)
     return both.sum() / max(across.total, 1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from mmcl.losses.across import Across, Alone
+from mmcl.losses.checks import check_ids, check_same_shape
 from mmcl.losses.groups import mean_positives, with_memory
 from mmcl.losses.precision import in_full_precision
 from mmcl.losses.tiles import pair_log_sums
@@ -39,7 +40,12 @@ def clip_loss(
     Returns:
         A scalar: the sum of both directions over these rows, divided by ``2 N``: the mean on one process. The
         ``N x N`` matrix is never held (`mmcl.losses.tiles`).
+
+    Raises:
+        ValueError: shapes do not fit each other.
     """
+    check_same_shape(images=images, texts=texts)
+    check_ids(len(images), group_ids=group_ids)
     across = Alone(len(images)) if across is None else across
     all_texts = across.gather(texts)
     all_ids = None if group_ids is None else across.gather(group_ids)

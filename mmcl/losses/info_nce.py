@@ -10,6 +10,8 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from mmcl.losses.across import Across, Alone
+from mmcl.losses.checks import check_ids, check_same_shape
+from mmcl.losses.distances import Distance, distance_matrix
 from mmcl.losses.groups import mean_positives, with_memory
 from mmcl.losses.precision import in_full_precision
 from mmcl.losses.tiles import blocks, row_log_sums
@@ -52,10 +54,12 @@ def info_nce_loss(
         A scalar: the sum over these queries / N, the mean on one process.
 
     Raises:
-        ValueError: the similarity is unknown.
+        ValueError: the similarity is unknown, or shapes do not fit each other.
     """
     if similarity not in SIMILARITIES:
         raise ValueError(f"similarity must be one of {', '.join(SIMILARITIES)}, got {similarity!r}")
+    check_same_shape(queries=queries, keys=keys)
+    check_ids(len(queries), group_ids=group_ids)
     across = Alone(len(queries)) if across is None else across
     past_keys, past_ids = memory if memory is not None else (None, None)
     if similarity == "cosine":
@@ -63,15 +67,11 @@ def info_nce_loss(
         past_keys = None if past_keys is None else F.normalize(past_keys, dim=1)
     all_keys = across.gather(keys)
     all_ids = None if group_ids is None else across.gather(group_ids)
-    if similarity == "neg_euclidean":
+    if similarity == "neg_euclidean" or similarity == "neg_sq_euclidean":
         groups = None if group_ids is None or all_ids is None else (group_ids, all_ids)
-        losses = _euclidean_losses(queries, all_keys, scale, groups, memory, across.offset)
+        distance: Distance = "euclidean" if similarity == "neg_euclidean" else "sq_euclidean"
+        losses = _distance_losses(queries, all_keys, scale, groups, memory, across.offset, distance)
         return losses.sum() / max(across.total, 1)
-    if similarity == "neg_sq_euclidean":
-        centre = all_keys.detach().mean(dim=0)
-        queries = torch.cat([queries - centre, torch.ones_like(queries[:, :1])], dim=1)
-        all_keys = _as_squared_distance(all_keys - centre)
-        past_keys = None if past_keys is None else _as_squared_distance(past_keys - centre)
     log_sums = row_log_sums(queries, all_keys, scale)
     positives = all_keys[across.offset : across.offset + len(queries)]
     if group_ids is not None and all_ids is not None:
@@ -82,29 +82,21 @@ def info_nce_loss(
     return (log_sums - positive).sum() / max(across.total, 1)
 
 
-def _as_squared_distance(keys: Tensor) -> Tensor:
-    """Return ``k'`` such that ``(q, 1) . k' = -|q - k|^2 + |q|^2``; the query's part cancels in the loss.
-
-    Distances do not change when everything moves; near the origin the squared norms are small and little is lost.
-    """
-    return torch.cat([2 * keys, -(keys * keys).sum(dim=1, keepdim=True)], dim=1)
-
-
-def _euclidean_losses(
+def _distance_losses(
     queries: Tensor,
     all_keys: Tensor,
     scale: Tensor | float,
     groups: tuple[Tensor, Tensor] | None,
     memory: tuple[Tensor, Tensor] | None,
     offset: int,
+    distance: Distance,
 ) -> Tensor:
     """Return ``(n,)``; a distance is no product, so blocks of rows are computed whole, and again for the gradient."""
     num_keys = len(all_keys)
     columns = all_keys if memory is None else torch.cat([all_keys, memory[0].detach()])
 
     def block(part: Tensor, first: int) -> Tensor:
-        distances = torch.cdist(part, columns, compute_mode="donot_use_mm_for_euclid_dist")
-        scores = -scale * distances
+        scores = -scale * distance_matrix(part, columns, distance)
         if groups is None:
             own = offset + first + torch.arange(len(part), device=part.device)
             positives = own[:, None] == torch.arange(num_keys, device=part.device)

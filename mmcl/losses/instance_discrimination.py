@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mmcl.losses.across import Across, Alone
+from mmcl.losses.checks import check_ids, check_temperature
 from mmcl.losses.precision import in_full_precision
 
 
@@ -29,8 +30,14 @@ def estimate_normaliser(
 
     Returns:
         A scalar without gradient, the same on every process.
+
+    Raises:
+        ValueError: there is no score on any process, or the temperature is not positive.
     """
+    check_temperature(temperature)
     across = Alone(len(noise_scores)) if across is None else across
+    if across.total * noise_scores.shape[1] == 0:
+        raise ValueError("noise_scores must have one row and one column at least, got none")
     log_sum = across.logsumexp(torch.logsumexp((noise_scores / temperature).flatten(), dim=0))
     return (log_sum + math.log(num_slots) - math.log(across.total * noise_scores.shape[1])).exp()
 
@@ -64,11 +71,13 @@ def nce_loss(
         A scalar: the sum over these rows / N, the mean on one process.
 
     Raises:
-        ValueError: there are no noise scores.
+        ValueError: there are no noise scores, shapes do not fit each other, or the temperature is not positive.
     """
     num_noise = noise_scores.shape[1]
     if num_noise == 0:
         raise ValueError("noise_scores must have one column at least, got none")
+    check_ids(len(noise_scores), own_scores=own_scores)
+    check_temperature(temperature)
     across = Alone(len(own_scores)) if across is None else across
     # h = sigmoid(log P - log(K / num_slots)), so no exponential is ever formed.
     log_normaliser = torch.as_tensor(normaliser, dtype=own_scores.dtype, device=own_scores.device).log()

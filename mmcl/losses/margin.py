@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mmcl.losses.across import Across, Alone
+from mmcl.losses.checks import check_ids, check_same_shape
 from mmcl.losses.distances import Distance, paired_distances
 from mmcl.losses.mining import Mining, check_mining, compare, mined_pairs
 from mmcl.losses.precision import in_full_precision
@@ -38,8 +39,10 @@ def margin_loss(
         A scalar: the sum over these pairs / N, the mean on one process.
 
     Raises:
-        ValueError: there is no such distance.
+        ValueError: there is no such distance, or shapes do not fit each other.
     """
+    check_same_shape(x1=x1, x2=x2)
+    check_ids(len(x1), similar=similar)
     across = Alone(len(x1)) if across is None else across
     distances = paired_distances(x1, x2, distance)
     weights = similar.to(distances.dtype)
@@ -94,7 +97,8 @@ def batch_margin_loss(
         where there is none. Memory is a few ``(n, N + K)`` matrices.
 
     Raises:
-        ValueError: there is no such distance or mining, or of candidates and their labels only one is given.
+        ValueError: there is no such distance or mining, of candidates and their labels only one is given, or shapes do
+            not fit each other.
     """
     check_mining(mining)
     across = Alone(len(anchors)) if across is None else across

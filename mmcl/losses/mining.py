@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from mmcl.losses.across import Across
+from mmcl.losses.checks import check_ids, check_same_shape
 from mmcl.losses.distances import Distance, distance_matrix
 
 Mining: TypeAlias = Literal["all", "random", "semi_hard", "hard"]
@@ -76,10 +77,13 @@ def compare(
         memory_group_ids: ``(K,)`` int64; None = no past candidate is of a row's group.
 
     Raises:
-        ValueError: of candidates and their labels only one is given.
+        ValueError: of candidates and their labels only one is given, or shapes do not fit each other.
     """
     if (candidates is None) != (candidate_labels is None):
         raise ValueError("candidates and candidate_labels must be given both or neither")
+    if candidates is not None:
+        check_same_shape(anchors=anchors, candidates=candidates)
+    check_ids(len(anchors), anchor_labels=anchor_labels, candidate_labels=candidate_labels, group_ids=group_ids)
     meets_itself = candidates is None
     columns = across.gather(anchors if candidates is None else candidates)
     column_labels = across.gather(anchor_labels if candidate_labels is None else candidate_labels)

@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mmcl.losses.across import Across, Alone
+from mmcl.losses.checks import check_ids, check_same_shape, check_temperature
 from mmcl.losses.precision import in_full_precision
 
 
@@ -40,7 +41,14 @@ def moco_loss(
 
     Returns:
         A scalar: the sum over these rows / N, the mean on one process. Memory is a few ``(n, K)`` matrices.
+
+    Raises:
+        ValueError: shapes do not fit each other, or the temperature is not positive.
     """
+    check_same_shape(queries=queries, keys=keys)
+    check_ids(len(queries), group_ids=group_ids)
+    check_ids(len(queue), queue_group_ids=queue_group_ids)
+    check_temperature(temperature)
     across = Alone(len(queries)) if across is None else across
     positive = (queries * keys.detach()).sum(dim=1) / temperature
     negative = queries @ queue.detach().T / temperature

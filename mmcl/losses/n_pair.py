@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mmcl.losses.across import Across, Alone
+from mmcl.losses.checks import check_ids, check_same_shape
 from mmcl.losses.precision import in_full_precision
 
 
@@ -35,7 +36,12 @@ def n_pair_loss(
 
     Returns:
         A scalar: the sum over these rows / N, the mean on one process. Memory is a few ``(n, N + K)`` matrices.
+
+    Raises:
+        ValueError: shapes do not fit each other.
     """
+    check_same_shape(anchors=anchors, positives=positives)
+    check_ids(len(anchors), group_ids=group_ids)
     across = Alone(len(anchors)) if across is None else across
     candidates = across.gather(positives)
     candidate_ids = None if group_ids is None else across.gather(group_ids)

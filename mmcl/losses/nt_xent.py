@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from mmcl.losses.across import Across, Alone
+from mmcl.losses.checks import check_ids, check_temperature, check_views
 from mmcl.losses.groups import with_memory
 from mmcl.losses.marks import GroupMarks
 from mmcl.losses.precision import in_full_precision
@@ -43,10 +44,13 @@ def nt_xent_loss(
         on one process its symmetry halves the work.
 
     Raises:
-        ValueError: there are fewer than two views.
+        ValueError: there are fewer than two views, shapes do not fit each other, or the temperature is not positive.
     """
     if len(views) < 2:
         raise ValueError(f"views must be two or more, got {len(views)}")
+    check_views(views)
+    check_ids(len(views[0]), group_ids=group_ids)
+    check_temperature(temperature)
     across = Alone(len(views[0])) if across is None else across
     num_views = len(views)
     # All views of a sample stand together, so that the rows of all processes are in the order of their samples.

@@ -17,9 +17,10 @@ Parameters = ParamSpec("Parameters")
 
 
 def in_full_precision(loss: Callable[Parameters, Tensor]) -> Callable[Parameters, Tensor]:
-    """Make a loss see float32 and no autocast; where any argument is float64, all are.
+    """Make a loss see float32 and no autocast; where any tensor but a scalar is float64, all are.
 
-    Widening is part of the graph: gradients come back in the precision of each input.
+    Widening is part of the graph: gradients come back in the precision of each input. The backward pass is to be called
+    outside autocast, as torch asks for.
     """
 
     @functools.wraps(loss)

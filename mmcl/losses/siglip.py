@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from mmcl.losses.across import Across, Alone
+from mmcl.losses.checks import check_ids, check_same_shape
 from mmcl.losses.marks import GroupMarks, Marks
 from mmcl.losses.precision import in_full_precision
 from mmcl.losses.tiles import Plan, TileMaker
@@ -43,7 +44,12 @@ def siglip_loss(
 
     Returns:
         A scalar: the sum over these images' pairs / N.
+
+    Raises:
+        ValueError: shapes do not fit each other.
     """
+    check_same_shape(images=images, texts=texts)
+    check_ids(len(images), group_ids=group_ids)
     across = Alone(len(images)) if across is None else across
     positives = GroupMarks(across.offset)
     if group_ids is not None:
@@ -71,8 +77,9 @@ def _pair_losses(
     excluded: Marks | None,
 ) -> Tensor:
     """Return the sum of the logistic losses of all pairs that are not excluded."""
-    factor = torch.as_tensor(scale, dtype=images.dtype, device=images.device)
-    summand = torch.as_tensor(bias, dtype=images.dtype, device=images.device)
+    # Some checkpoints hold them as one row.
+    factor = torch.as_tensor(scale, dtype=images.dtype, device=images.device).reshape(())
+    summand = torch.as_tensor(bias, dtype=images.dtype, device=images.device).reshape(())
     plan = Plan(len(images), len(texts), False, False, excluded, torch.is_grad_enabled())
     loss: Tensor = _PairLosses.apply(images, texts, factor, summand, plan, positives)
     return loss

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from mmcl.losses.across import Across, Alone
+from mmcl.losses.checks import check_ids, check_same_shape, check_temperature
 from mmcl.losses.groups import with_memory
 from mmcl.losses.marks import GroupMarks
 from mmcl.losses.precision import in_full_precision
@@ -48,10 +49,15 @@ def simcse_loss(
         A scalar: the sum over these anchors / N, the mean on one process.
 
     Raises:
-        ValueError: the weight is negative.
+        ValueError: the weight is negative, shapes do not fit each other, or the temperature is not positive.
     """
     if hard_negative_weight < 0:
         raise ValueError(f"hard_negative_weight must be >= 0, got {hard_negative_weight}")
+    check_same_shape(anchors=anchors, positives=positives)
+    if negatives is not None:
+        check_same_shape(anchors=anchors, **{"each of negatives": negatives.transpose(0, 1)[:1].flatten(0, 1)})
+    check_ids(len(anchors), group_ids=group_ids)
+    check_temperature(temperature)
     across = Alone(len(anchors)) if across is None else across
     scale = 1 / temperature
     samples = across.offset + torch.arange(len(anchors), device=anchors.device)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from mmcl.losses.across import Across, Alone
+from mmcl.losses.checks import check_ids, check_temperature, check_views
 from mmcl.losses.groups import sums_by_id, with_memory
 from mmcl.losses.marks import OtherClassMarks
 from mmcl.losses.nt_xent import log_sums_without_self
@@ -38,7 +39,7 @@ def sup_con_loss(
 
     Args:
         views: V >= 1 tensors ``(n, D)``, unit norm; row i of each is a view of sample i.
-        labels: ``(n,)`` int64; -1 = unlabelled, whose positives are the sample's own other views alone.
+        labels: ``(n,)`` int64; negative = unlabelled, whose positives are the sample's own other views alone.
         temperature: T > 0.
         group_ids: ``(n,)`` int64. What is of an anchor's group but no positive of it is left out of its sum.
         form: where the sum over positives stands, outside or inside of the logarithm.
@@ -52,22 +53,27 @@ def sup_con_loss(
         A scalar: the sum over these anchors / (V N), the mean on one process.
 
     Raises:
-        ValueError: there is no view, or the form is unknown.
+        ValueError: there is no view, the form is unknown, shapes do not fit each other, or the temperature is not
+            positive.
     """
     if not views or form not in ("out", "in"):
         raise ValueError(f"sup_con_loss needs a view and form 'out' or 'in', got {len(views)} views and {form!r}")
+    check_views(views)
+    check_ids(len(views[0]), labels=labels, group_ids=group_ids)
+    check_temperature(temperature)
     across = Alone(len(labels)) if across is None else across
     num_views, scale = len(views), 1 / temperature
     stacked = torch.stack(list(views), dim=1)
     rows, columns = stacked.flatten(0, 1), across.gather(stacked).flatten(0, 1)
     # An unlabelled sample is a class of its own, with a name that no label and no other sample has.
     samples = across.offset + torch.arange(len(labels), device=labels.device)
-    classes = torch.where(labels == UNLABELLED, UNLABELLED - 1 - samples, labels)
+    classes = torch.where(labels < 0, UNLABELLED - 1 - samples, labels)
     row_classes = classes.repeat_interleave(num_views)
     col_classes = across.gather(classes).repeat_interleave(num_views)
     log_sums = log_sums_without_self(rows, columns, scale, num_views, group_ids, classes, across)
     if memory is not None:
         row_groups = None if group_ids is None else group_ids.repeat_interleave(num_views)
+        memory = memory[0], memory[1].clamp(min=UNLABELLED)
         past, past_labels = memory
         log_sums = with_memory(log_sums, rows, scale, row_groups, past, memory_group_ids, (row_classes, past_labels))
     pool = _Pool(rows, columns, row_classes, col_classes, num_views * across.offset, memory)

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mmcl.losses.across import Across, Alone
+from mmcl.losses.checks import check_temperature, check_views
 from mmcl.losses.precision import in_full_precision
 
 
@@ -35,12 +36,15 @@ def swav_loss(
         A scalar: the sum over these rows / N, the mean on one process. With all scores equal it is ln K.
 
     Raises:
-        ValueError: there are fewer than two crops, no code, or more codes than crops.
+        ValueError: there are fewer than two crops, no code, or more codes than crops; shapes differ, or the temperature
+            is not positive.
     """
     if len(scores) < 2:
         raise ValueError(f"scores must hold two crops at least, got {len(scores)}")
     if not 1 <= len(codes) <= len(scores):
         raise ValueError(f"codes must be of 1 to {len(scores)} crops, got {len(codes)}")
+    check_views([*scores, *codes], "scores and codes")
+    check_temperature(temperature)
     across = Alone(len(scores[0])) if across is None else across
     # A crop's log-probabilities meet the sum of the codes it is to predict, so that each is computed once.
     every_code = torch.stack([code.detach() for code in codes]).sum(dim=0)

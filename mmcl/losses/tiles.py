@@ -88,7 +88,8 @@ def _log_sums(
     own_offset: int | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return log-sums of rows and of columns, and own scores; what was not asked for is empty."""
-    factor = torch.as_tensor(scale, dtype=queries.dtype, device=queries.device)
+    # Some checkpoints hold it as one row.
+    factor = torch.as_tensor(scale, dtype=queries.dtype, device=queries.device).reshape(())
     if len(queries) * len(queries if keys is None else keys) <= DENSE_SCORES:
         return _dense_log_sums(queries, queries if keys is None else keys, factor, excluded, is_two_way, own_offset)
     num_cols, takes_gradient = len(queries if keys is None else keys), torch.is_grad_enabled()

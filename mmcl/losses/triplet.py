@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mmcl.losses.across import Across, Alone
+from mmcl.losses.checks import check_same_shape
 from mmcl.losses.distances import Distance, paired_distances
 from mmcl.losses.mining import Mining, check_mining, compare, hard_triplets, hinge_over_triplets, random_triplets
 from mmcl.losses.precision import in_full_precision
@@ -37,8 +38,9 @@ def triplet_loss(
         A scalar: the sum over these triplets / N, the mean on one process.
 
     Raises:
-        ValueError: there is no such distance.
+        ValueError: there is no such distance, or shapes differ.
     """
+    check_same_shape(anchors=anchors, positives=positives, negatives=negatives)
     across = Alone(len(anchors)) if across is None else across
     difference = paired_distances(anchors, positives, distance) - paired_distances(anchors, negatives, distance)
     return F.relu(difference + margin).sum() / max(across.total, 1)
@@ -92,7 +94,8 @@ def batch_triplet_loss(
         gradient 0, where there is none. Memory is a few ``(n, N + K)`` matrices, whatever the mining.
 
     Raises:
-        ValueError: there is no such distance or mining, or of candidates and their labels only one is given.
+        ValueError: there is no such distance or mining, of candidates and their labels only one is given, or shapes do
+            not fit each other.
     """
     check_mining(mining)
     across = Alone(len(anchors)) if across is None else across

@@ -55,7 +55,12 @@ class SigLIPObjective(ObjectiveWithMemory):
         return ObjectiveOutput(loss, self._chance(num_negatives), rows.across.total)
 
     def _chance(self, num_negatives: int) -> float:
-        return math.log1p(math.exp(-self.start_bias)) + num_negatives * math.log1p(math.exp(self.start_bias))
+        return _softplus(-self.start_bias) + num_negatives * _softplus(self.start_bias)
+
+
+def _softplus(value: float) -> float:
+    """``log(1 + exp(value))``, whatever its size."""
+    return max(value, 0.0) + math.log1p(math.exp(-abs(value)))
 
 
 @torch.no_grad()

@@ -46,19 +46,14 @@ class SimCSEObjective(ObjectiveWithMemory):
 class SupervisedSimCSEObjective(ObjectiveWithMemory):
     """Each anchor looks for its positive among the positives and the hard negatives of all processes.
 
-    There is no head here: a head that stays at test time is part of the model.
+    There is no head here: a head that stays at test time is part of the model, to which the config adds it.
 
     Args:
         config: its fields.
-        model: given its head, where the config keeps one.
-
-    Raises:
-        UserError: a head is to be kept in a model that is not of texts alone.
+        model: whose embeddings are compared.
     """
 
     def __init__(self, config: SupervisedSimCSEConfig, model: TwoTower) -> None:
-        if config.keep_head:
-            model.keep_text_head()
         super().__init__(config.memory, model.embedding_dim)
         self.views, self.temperature = config.views, config.temperature
         self.hard_negative_weight = config.hard_negative_weight

@@ -24,16 +24,14 @@ class WeightAverage:
         self.decay = decay
         self.num_updates = 0
         self._parameter_names = {name for name, _ in module.named_parameters()}
-        self.tensors: dict[str, Tensor] = {
-            name: tensor.detach().clone() for name, tensor in module.state_dict(keep_vars=True).items()
-        }
+        self.tensors: dict[str, Tensor] = {name: tensor.detach().clone() for name, tensor in _tensors(module)}
 
     @torch.no_grad()
     def update(self, module: nn.Module) -> None:
         """Move the average towards the module's present weights."""
         decay = min(self.decay, (1 + self.num_updates) / (10 + self.num_updates))
         self.num_updates += 1
-        for name, tensor in module.state_dict(keep_vars=True).items():
+        for name, tensor in _tensors(module):
             average = self.tensors[name]
             if name in self._parameter_names and average.is_floating_point():
                 average.lerp_(tensor.detach().to(average.dtype), 1 - decay)
@@ -51,7 +49,16 @@ class WeightAverage:
 
     @torch.no_grad()
     def _swap(self, module: nn.Module) -> None:
-        for name, tensor in module.state_dict(keep_vars=True).items():
+        for name, tensor in _tensors(module):
             own = tensor.detach().clone()
             tensor.data.copy_(self.tensors[name])
             self.tensors[name].copy_(own)
+
+
+def _tensors(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """Yield each parameter and buffer once, under the first of its names: tied weights have several."""
+    seen: set[int] = set()
+    for name, tensor in module.state_dict(keep_vars=True).items():
+        if id(tensor) not in seen:
+            seen.add(id(tensor))
+            yield name, tensor

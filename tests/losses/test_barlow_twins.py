@@ -121,3 +121,17 @@ def test_shares_add_up_and_gradients_and_precision_are_right() -> None:
     assert_shares_add_up(loss, z1, z2)
     assert_gradient_is_right(loss, z1, z2)
     assert_precision_is_kept(loss, normal(32, 6, seed=0), normal(32, 6, seed=1))
+
+
+@pytest.mark.parametrize("factor", [1e-25, 1e20])
+def test_the_scale_of_the_projections_does_not_matter(factor: float) -> None:
+    torch.manual_seed(5)
+    z1, z2 = torch.randn(8, 4), torch.randn(8, 4)
+    torch.testing.assert_close(barlow_twins_loss(z1 * factor, z2 * factor), barlow_twins_loss(z1, z2))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_what_is_not_finite_is_no_constant(value: float) -> None:
+    z1, z2 = torch.randn(8, 4), torch.randn(8, 4)
+    z1[3] = value
+    assert barlow_twins_loss(z1, z2).isnan()

@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from mmcl.losses.across import Across
 from mmcl.losses.nt_xent import nt_xent_loss
@@ -198,3 +199,15 @@ def test_gradient_matches_finite_differences(form: str) -> None:
 def test_an_unknown_form_is_an_error() -> None:
     with pytest.raises(ValueError, match="form 'out' or 'in', got 1 views and 'mean'"):
         sup_con_loss([torch.eye(2)], torch.zeros(2).long(), form="mean")  # type: ignore[arg-type]
+
+
+def test_every_negative_label_is_that_of_an_unlabelled_row() -> None:
+    torch.manual_seed(6)
+    views = [F.normalize(torch.randn(3, 8), dim=1) for _ in range(2)]
+    past = F.normalize(torch.randn(2, 8), dim=1)
+    one, other = torch.tensor([-1, -1, 5]), torch.tensor([-1, -2, 5])
+    torch.testing.assert_close(sup_con_loss(views, other), sup_con_loss(views, one))
+    assert not torch.equal(sup_con_loss(views, other), sup_con_loss(views, torch.tensor([0, 0, 5])))
+    memories = [(past, torch.tensor(labels)) for labels in ([-2, -3], [-1, -1])]
+    losses = [sup_con_loss(views, one, memory=memory) for memory in memories]
+    torch.testing.assert_close(losses[0], losses[1])

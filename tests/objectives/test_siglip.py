@@ -92,3 +92,8 @@ def test_rows_without_a_picture_or_a_text_take_no_part(tokenizer: str) -> None:
     paired = only(batch, [row for row in range(8) if row % 3 == 2])
     assert output.num_rows["siglip"] == len(paired)
     torch.testing.assert_close(output.loss, module(paired).loss)
+
+
+def test_a_bias_far_from_zero_has_a_chance_level(tokenizer: str) -> None:
+    module = module_of(SigLIPConfig(bias=-1000.0), tokenizer)
+    assert module(batch_of()).chances["siglip"] == pytest.approx(1000.0)

@@ -12,6 +12,7 @@ from mmcl.errors import UserError
 from mmcl.losses.simcse import simcse_loss
 from mmcl.model import build_model
 from mmcl.module import ContrastiveModule
+from mmcl.objectives.configs.momentum import MoCoConfig
 from mmcl.objectives.configs.views import SimCSEConfig, SupervisedSimCSEConfig
 from tests.objectives.small_modules import FACTS, batch_of, embeddings_of, module_of, only
 from tests.tiny import bert_alone, vit_bert_pair, without_some
@@ -82,6 +83,16 @@ def test_the_supervised_head_is_part_of_the_model(tokenizer: str) -> None:
     module(batch).loss.backward()
     assert all(parameter.grad is not None for name, parameter in module.named_parameters() if "head" in name)
     assert any("head" in name for name, _ in module.model.named_parameters())
+
+
+def test_a_momentum_encoder_named_before_it_has_the_kept_head_too(tokenizer: str) -> None:
+    """It starts as a copy of the model, whichever objective comes first."""
+    moco = MoCoConfig(views=("text.0", "text.1"), head=None, queue_size=16)
+    for configs in ([moco, SupervisedSimCSEConfig()], [SupervisedSimCSEConfig(), moco]):
+        module = ContrastiveModule(build_model(bert_alone(tokenizer)), configs, FACTS).eval()
+        batch = batch_of()
+        (key,) = module.encode_keys(batch)["moco"]
+        torch.testing.assert_close(key, module.encode(batch)["text.1", 0].projected)
 
 
 def test_a_head_cannot_stay_in_a_model_of_pictures_and_texts(tokenizer: str) -> None:

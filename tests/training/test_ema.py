@@ -51,3 +51,25 @@ def test_swapped_in_and_out_again_even_after_an_error() -> None:
         fail()
     assert torch.equal(module[0].weight, own)
     assert torch.equal(average.tensors["0.weight"], kept)
+
+
+class Tied(nn.Module):
+    """One weight under two names."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Linear(2, 2, bias=False)
+        self.second = nn.Linear(2, 2, bias=False)
+        self.second.weight = self.first.weight
+
+
+def test_tied_weights_are_averaged_and_swapped_once() -> None:
+    module = Tied()
+    module.first.weight.data.fill_(0.0)
+    average = WeightAverage(module, 0.9)
+    module.first.weight.data.fill_(1.0)
+    average.update(module)
+    expected = 1 - 1 / 10
+    with average.swapped_in(module):
+        torch.testing.assert_close(module.second.weight.data, torch.full((2, 2), expected))
+    assert module.first.weight.eq(1.0).all()

@@ -34,6 +34,10 @@ class ObjectiveConfig(Section):
         """True when it is of no use without a label column."""
         return False
 
+    def add_to(self, model: TwoTower) -> None:
+        """Give the model what the method keeps in it at test time; called for all objectives before any is built."""
+        return
+
     @abstractmethod
     def most_negatives(self, facts: DataFacts) -> int | None:
         """Return how many negatives an anchor has at the most in one step; None for a method without negatives.

@@ -87,6 +87,15 @@ class SupervisedSimCSEConfig(ObjectiveConfig):
         own = num_hard if self.hard_negative_weight else 0
         return (1 + num_hard) * (facts.batch_size - 1) + own + self.memory
 
+    def add_to(self, model: TwoTower) -> None:
+        """Give the model its head, where one is kept.
+
+        Raises:
+            UserError: the model is not of texts alone.
+        """
+        if self.keep_head:
+            model.keep_text_head()
+
     def build(self, model: TwoTower, facts: DataFacts) -> SupervisedSimCSEObjective:
         from mmcl.objectives.simcse import SupervisedSimCSEObjective
 
