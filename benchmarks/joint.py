@@ -1,6 +1,7 @@
 """What pictures without captions and texts without pictures are worth: writes docs/joint.md.
 
-    make joint        (about an hour on two cores)
+    make joint                                   (about half an hour on two cores)
+    python -m benchmarks.joint --tune            which weights: judged by characters that are kept for that
 
 Drawings of characters, of which 5% or 20% have their name for a caption. Image-text alone learns from those pairs;
 image-text + SimCLR + SimCSE takes, in the same step, as many rows again from the drawings without a caption and from
@@ -14,11 +15,10 @@ import argparse
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from benchmarks.runs import Job, default_parallel, mean_and_deviation, run_all
+from benchmarks.runs import Job, Metrics, default_parallel, mean_and_deviation, run_all
 from evaluation.statistics import PairedComparison, paired_bootstrap
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -44,7 +44,10 @@ MODEL_ARGS = {
     "output_stride": 16,
 }
 VIEW = {"affine": {"degrees": 5, "translate": 0.06, "scale": [0.85, 1.15], "shear": 8}}
-SIMCLR_WEIGHT, SIMCSE_WEIGHT = 0.3, 0.1
+WEIGHTS = (0.3, 0.1)
+"""Of SimCLR and of SimCSE, those of the packaged recipe; `TRIED` are what `tune` compares."""
+TRIED = ((0.1, 0.03), WEIGHTS, (1.0, 0.3))
+TUNING_SEED = 100
 
 
 def draw_number(*parts: object) -> float:
@@ -106,8 +109,16 @@ def write_tests(folder: Path, *, is_tuning: bool) -> Path:
     return path
 
 
-def job(folder: Path, arm: str, share: float, seed: int, *, is_tuning: bool = False, **changed: Any) -> Job:
-    """Return one run; ``changed`` are overrides of the recipe for tuning."""
+def job(
+    folder: Path,
+    arm: str,
+    share: float,
+    seed: int,
+    weights: tuple[float, float] = WEIGHTS,
+    *,
+    is_tuning: bool = False,
+) -> Job:
+    """Return one run, with the weights of SimCLR and SimCSE where they take part."""
     pairs, more = write_rows(folder, share, seed)
     test = {"path": str(write_tests(folder, is_tuning=is_tuning)), "format": "saved"}
     columns = {"image": "image", "text": "text", "group": "group", "label": "script"}
@@ -146,15 +157,17 @@ def job(folder: Path, arm: str, share: float, seed: int, *, is_tuning: bool = Fa
                 {"type": "clip"},
                 {
                     "type": "simclr",
-                    "weight": SIMCLR_WEIGHT,
+                    "weight": weights[0],
                     "temperature": 0.1,
                     "head": {"num_layers": 2, "hidden_dim": 128, "output_dim": 64},
                 },
-                {"type": "simcse", "weight": SIMCSE_WEIGHT, "temperature": 0.05},
+                {"type": "simcse", "weight": weights[1], "temperature": 0.05},
             ],
         }
     name = f"{'joint' if arm == JOINT else 'alone'}-{round(100 * share)}-{seed}"
-    return Job(name, "joint/clip_simclr_simcse", {**overrides, **changed}, keeps_outcomes=True)
+    if is_tuning:
+        name = f"tuning-{name}-{weights[0]}-{weights[1]}"
+    return Job(name, "joint/clip_simclr_simcse", overrides, keeps_outcomes=True)
 
 
 def outcomes(folder: Path, jobs: Sequence[Job]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
@@ -182,13 +195,41 @@ def compare(folder: Path, first: Sequence[Job], second: Sequence[Job]) -> dict[s
     return {measure: paired_bootstrap(ours[measure][0], theirs[measure][0], ours[measure][1]) for measure in MEASURES}
 
 
+def cells_of(metrics: Sequence[Metrics]) -> list[str]:
+    """The cells of a row: mean and deviation over runs, in percent."""
+    cells = []
+    for name in MEASURES.values():
+        task = "scripts-zeroshot_classification" if name == "acc1" else "characters-retrieval"
+        mean, deviation = mean_and_deviation([100 * one[f"{task}/{name}"] for one in metrics])
+        cells.append(f"{mean:.1f} ± {deviation:.1f}" if len(metrics) > 1 else f"{mean:.1f}")
+    return cells
+
+
+def tune(folder: Path, num_parallel: int) -> None:
+    """Print what each pair of weights reaches on the characters that are kept for choosing, by one seed."""
+    settings = [(arm, weights) for arm in (ALONE, JOINT) for weights in (TRIED if arm == JOINT else (WEIGHTS,))]
+    jobs = {
+        (share, arm, weights): job(folder, arm, share, TUNING_SEED, weights, is_tuning=True)
+        for share in SHARES
+        for arm, weights in settings
+    }
+    metrics = run_all(list(jobs.values()), folder, num_parallel)
+    for (share, arm, weights), one in jobs.items():
+        label = arm if arm == ALONE else f"{arm}, weights {weights[0]:g} and {weights[1]:g}"
+        print(f"| {share:.0%} | {label} | " + " | ".join(cells_of([metrics[one.name]])) + " |")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, default=ROOT / "runs" / "joint")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--parallel", type=int, default=default_parallel())
+    parser.add_argument("--tune", action="store_true", help="choose the weights; writes no page")
     arguments = parser.parse_args()
     arguments.output.mkdir(parents=True, exist_ok=True)
+    if arguments.tune:
+        tune(arguments.output, arguments.parallel)
+        return
     jobs = {
         (arm, share): [job(arguments.output, arm, share, seed) for seed in range(arguments.seeds)]
         for share in SHARES
@@ -198,12 +239,7 @@ def main() -> None:
     lines = ["| captions | | " + " | ".join(MEASURES) + " |", "|---|---|" + "---:|" * len(MEASURES)]
     for share in SHARES:
         for arm in (ALONE, JOINT):
-            cells = []
-            for name in MEASURES.values():
-                task = "scripts-zeroshot_classification" if name == "acc1" else "characters-retrieval"
-                values = [100 * metrics[one.name][f"{task}/{name}"] for one in jobs[arm, share]]
-                mean, deviation = mean_and_deviation(values)
-                cells.append(f"{mean:.1f} ± {deviation:.1f}")
+            cells = cells_of([metrics[one.name] for one in jobs[arm, share]])
             lines.append(f"| {share:.0%} | {arm} | " + " | ".join(cells) + " |")
         found = compare(arguments.output, jobs[JOINT, share], jobs[ALONE, share])
         cells = [
