@@ -5,6 +5,7 @@ A task is rows of data and a protocol; ``task.evaluate(embedder)`` gives a `Task
 
 from evaluation.baselines import RawPixels
 from evaluation.cached_embedder import CachedEmbedder
+from evaluation.changes import Change, compare_results, format_changes
 from evaluation.embedder import Described, Embedder, Embeddings, Picture
 from evaluation.errors import EvaluationError
 from evaluation.report import write_report
@@ -22,6 +23,7 @@ from evaluation.tasks import (
 
 __all__ = [
     "CachedEmbedder",
+    "Change",
     "Described",
     "Embedder",
     "Embeddings",
@@ -38,6 +40,8 @@ __all__ = [
     "Task",
     "TaskResult",
     "ZeroShotClassificationTask",
+    "compare_results",
+    "format_changes",
     "format_table",
     "metric_rows",
     "paired_bootstrap",

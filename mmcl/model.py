@@ -95,6 +95,7 @@ class TwoTower(nn.Module):
     Attributes:
         preprocessing: what pictures go through; None exactly where there is no image tower.
         tokenizer: what texts go through; None exactly where there is no text tower.
+        locked: modules that stay in evaluation mode in training too.
     """
 
     pixel_mean: Tensor
@@ -107,6 +108,7 @@ class TwoTower(nn.Module):
         self.tokenizer = loaded.tokenizer
         self.origin = loaded.origin
         self.logit_scale = logit_scale
+        self.locked: tuple[nn.Module, ...] = ()
         bias = loaded.logit_bias
         self.logit_bias = None if bias is None else nn.Parameter(torch.tensor(bias, dtype=torch.float32))
         if self.preprocessing is not None:
@@ -133,6 +135,13 @@ class TwoTower(nn.Module):
     def device(self) -> torch.device:
         """Where its weights are."""
         return self.logit_scale.log_scale.device
+
+    def train(self, mode: bool = True) -> TwoTower:
+        """Set the mode, of all but what is locked."""
+        super().train(mode)
+        for module in self.locked:
+            module.eval()
+        return self
 
     def encode_image(self, images: Tensor) -> Encoded:
         """Encode ``(B, 3, H, W)`` uint8 pictures; they are normalised here, on their device.

@@ -15,6 +15,7 @@ from mmcl.recipe_data import DataConfig
 from mmcl.recipe_fields import Fraction, MomentDecay, Positive
 from mmcl.recipe_model import ModelConfig
 from mmcl.recipe_tasks import AnyTask
+from mmcl.recipe_tuning import TuningConfig
 from mmcl.section import Section
 
 OPTIMIZER_FIELDS: dict[str, dict[str, Any]] = {
@@ -36,6 +37,8 @@ class Recipe(Section):
     """The towers. Short form: the name of a joint model."""
     data: DataConfig
     """What to learn from."""
+    tuning: TuningConfig = TuningConfig()
+    """How much of the model is trained."""
     objectives: tuple[AnyObjective, ...] = Field(default=("clip",), validate_default=True, min_length=1)
     """Weighted sum to minimise. Short forms: ``clip``, ``{clip: 0.5}``."""
     batch_size: int = Field(default=256, gt=1)
@@ -84,6 +87,12 @@ class Recipe(Section):
     evaluate: tuple[AnyTask, ...] = Field(default=("retrieval",), validate_default=True)
     """What to judge the model by, at the end and every ``eval_every`` steps. Short form: the task's name. By
     default retrieval, and nothing for a model of one tower."""
+    guard: tuple[AnyTask, ...] = ()
+    """What the model knows already and is not to forget: tasks with data of their own, judged before, during and after
+    training as ``evaluate``'s are."""
+    max_guard_drop: float | None = Field(default=None, gt=0, le=1)
+    """Stop training when the main metric of a guard has fallen by more than this since the start, 0.05 for five points;
+    looked at every ``eval_every`` steps. null never stops."""
     eval_every: int | None = Field(default=None, gt=0)
     """Judge every so many steps; null judges at the end only."""
     save_every: int | None = Field(default=None, gt=0)
@@ -146,7 +155,24 @@ class Recipe(Section):
     def _objectives_from_names(cls, value: Any) -> Any:
         return [expand_objective(item) for item in value] if isinstance(value, (list, tuple)) else value
 
-    @field_validator("evaluate", mode="before")
+    @field_validator("guard")
+    @classmethod
+    def _guards_have_data(cls, value: tuple[AnyTask, ...]) -> tuple[AnyTask, ...]:
+        for number, task in enumerate(value):
+            if task.data is None:
+                raise ValueError(
+                    f"guard.{number}: {task.task} needs data of its own: what is held out of the training rows says"
+                    " nothing of what is forgotten"
+                )
+        return value
+
+    @model_validator(mode="after")
+    def _stops_by_a_guard(self) -> Recipe:
+        if self.max_guard_drop is not None and not (self.guard and self.eval_every):
+            raise ValueError("max_guard_drop needs a guard, and eval_every to look at it")
+        return self
+
+    @field_validator("evaluate", "guard", mode="before")
     @classmethod
     def _tasks_from_names(cls, value: Any) -> Any:
         if not isinstance(value, (list, tuple)):

@@ -15,6 +15,7 @@ from mmcl.recipe import Recipe
 from mmcl.recipe_data import ColumnsConfig, DataConfig, ImageViewConfig, SourceConfig
 from mmcl.recipe_model import ModelConfig
 from mmcl.recipe_tasks import AnyTask, RetrievalConfig, ZeroShotClassificationConfig
+from mmcl.recipe_tuning import TuningConfig
 from mmcl.section import Section
 from mmcl.smoke_model import IMAGE_SIZE, tiny_model
 
@@ -46,6 +47,7 @@ def smoke_recipe(recipe: Recipe) -> Recipe:
         update={
             "name": f"{recipe.name or 'run'}-smoke",
             "model": tiny_model(recipe.model),
+            "tuning": _small_tuning(recipe.tuning),
             "data": _small_data(recipe),
             "objectives": tuple(_small(objective) for objective in recipe.objectives),
             "batch_size": _batch_size(),
@@ -54,12 +56,22 @@ def smoke_recipe(recipe: Recipe) -> Recipe:
             "lr": 1e-3,
             "precision": "fp32",
             "evaluate": tuple(_small_task(task) for task in recipe.evaluate),
+            "guard": tuple(
+                _small_task(task).model_copy(update={"name": f"guard {number}"})
+                for number, task in enumerate(recipe.guard)
+            ),
             "log_every": 1,
             "save_every": None,
             "eval_every": None,
             "report_to": (),
         }
     )
+
+
+def _small_tuning(tuning: TuningConfig) -> TuningConfig:
+    """Of a tiny tower there is one block at least."""
+    counts = {name: 1 for name in ("image", "text") if isinstance(getattr(tuning, name), int)}
+    return tuning.model_copy(update=counts)
 
 
 def _small_data(recipe: Recipe) -> DataConfig:

@@ -35,6 +35,7 @@ from mmcl.recipe_tasks import (
     RetrievalConfig,
     ZeroShotClassificationConfig,
 )
+from mmcl.recipe_tuning import LoRAConfig, TuningConfig
 from mmcl.schedules import MomentumSchedule, WeightSchedule
 from mmcl.section import Section
 from tests import documents
@@ -52,6 +53,8 @@ REFERENCE = {
     "Model": ModelConfig,
     "Image tower": ImageTowerConfig,
     "Text tower": TextTowerConfig,
+    "Tuning": TuningConfig,
+    "LoRA": LoRAConfig,
     "Data": DataConfig,
     "Source": SourceConfig,
     "Columns": ColumnsConfig,

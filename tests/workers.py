@@ -30,7 +30,9 @@ from mmcl.module import ContrastiveModule
 from mmcl.objectives.configs import AnyObjective
 from mmcl.objectives.objective import DataFacts, Progress
 from mmcl.recipe_model import ModelConfig
+from mmcl.recipe_tuning import TuningConfig
 from mmcl.training.grad_cache import GradCache
+from mmcl.training.tuning import tune
 
 
 def gather_and_weigh(rows: list[Tensor], weights: list[Tensor]) -> dict[str, Any]:
@@ -88,10 +90,13 @@ def module_gradients(
     bounds: list[int],
     dtype: torch.dtype,
     facts: DataFacts | None = None,
+    tuning: TuningConfig | None = None,
 ) -> dict[str, Any]:
     """One backward of the wrapped module on this process's rows, as the trainer does it."""
     accelerator = Accelerator(cpu=True, kwargs_handlers=[DistributedDataParallelKwargs(static_graph=True)])
-    module = ContrastiveModule(build_model(config), objectives, facts).to(dtype)
+    model = build_model(config)
+    tune(model, tuning or TuningConfig(), 0)
+    module = ContrastiveModule(model, objectives, facts).to(dtype)
     if config.batch_norm == "global":
         use_global_batch_norm(module, torch.device("cpu"))
     wrapped = accelerator.prepare(module)
@@ -110,10 +115,17 @@ def module_gradients(
 
 
 def cached_gradients(
-    config: ModelConfig, objectives: list[AnyObjective], batch: PairBatch, bounds: list[int], micro_batch_size: int
+    config: ModelConfig,
+    objectives: list[AnyObjective],
+    batch: PairBatch,
+    bounds: list[int],
+    micro_batch_size: int,
+    tuning: TuningConfig | None = None,
 ) -> dict[str, Any]:
     """One step with cached gradients on this process's rows."""
-    module = ContrastiveModule(build_model(config), objectives, DataFacts(64, seed=1)).double()
+    model = build_model(config)
+    tune(model, tuning or TuningConfig(), 0)
+    module = ContrastiveModule(model, objectives, DataFacts(64, seed=1)).double()
     use_global_batch_norm(module, torch.device("cpu"))
     rank = dist.get_rank()
     mine = batch.part(bounds[rank], bounds[rank + 1])

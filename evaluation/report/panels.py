@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from evaluation.changes import Change, cells_of
 from evaluation.exhibits import ConfusionMatrix, Item, SimilarityMatrix
 from evaluation.results import TaskResult
 from evaluation.tables import format_interval, format_metric, format_value
@@ -93,6 +94,34 @@ def _headline_bar(result: TaskResult, name: str) -> HeadlineBar:
         high=100 * interval.high if interval else at or 0.0,
         chance_at=None if chance is None else 100 * chance,
     )
+
+
+@dataclass(frozen=True)
+class ChangeRow:
+    """A metric before and after: its cells, and whether its interval leaves 0 out, above or below.
+
+    Attributes:
+        name: of the metric.
+        dataset: what was judged on.
+        is_guard: the data stand for what is not to be forgotten.
+        cells: before, after, difference, interval; formatted.
+        direction: ``better``, ``worse``, or empty where the two are not apart.
+    """
+
+    name: str
+    dataset: str
+    is_guard: bool
+    cells: tuple[str, ...]
+    direction: str
+
+
+def change_row(change: Change) -> ChangeRow:
+    """Return the row of a change."""
+    interval = change.comparison.interval if change.comparison else None
+    direction = ""
+    if interval is not None:
+        direction = "better" if interval.low > 0 else "worse" if interval.high < 0 else ""
+    return ChangeRow(change.metric, change.dataset, change.is_guard, cells_of(change)[1:], direction)
 
 
 def confusion_panel(matrix: ConfusionMatrix) -> ConfusionPanel:

@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from evaluation.changes import Change
 from evaluation.report.embedding_map import draw_map
-from evaluation.report.panels import confusion_panel, headline_panel, similarity_panel
+from evaluation.report.panels import change_row, confusion_panel, headline_panel, similarity_panel
 from evaluation.report.training_curves import draw_training
 from evaluation.results import TaskResult, library_versions
 from evaluation.tables import metric_rows
@@ -23,6 +24,7 @@ def write_report(
     training_log: Sequence[Mapping[str, Any]] = (),
     recipe_text: str = "",
     versions: Mapping[str, str] | None = None,
+    changes: Sequence[Change] = (),
 ) -> Path:
     """Write the report to ``path``, its folder made if need be; an older file is replaced whole or not at all.
 
@@ -35,13 +37,14 @@ def write_report(
             ``lr``, ``samples_per_second``, ``data_wait`` (a fraction), and ``<dataset>/<metric>`` fractions.
         recipe_text: shown as it is.
         versions: of libraries; by default those of this environment.
+        changes: metrics before and after, which the page opens with.
 
     Returns:
         The path.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    page = render_report(title, results, training_log, recipe_text, versions)
+    page = render_report(title, results, training_log, recipe_text, versions, changes)
     aside = path.with_name(path.name + ".part")
     aside.write_bytes(page.encode("utf-8", errors="replace"))  # a lone surrogate in a caption has no UTF-8 form
     aside.replace(path)
@@ -54,6 +57,7 @@ def render_report(
     training_log: Sequence[Mapping[str, Any]] = (),
     recipe_text: str = "",
     versions: Mapping[str, str] | None = None,
+    changes: Sequence[Change] = (),
 ) -> str:
     """Return the page that `write_report` writes; the same arguments give the same page."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -71,6 +75,7 @@ def render_report(
         title=title,
         style=Markup((_TEMPLATES / "style.css").read_text(encoding="utf-8")),  # our own file, nothing of the user's
         sections=[_section(index, result) for index, result in enumerate(results, start=1)],
+        changes=[change_row(change) for change in changes],
         training=draw_training(training_log),
         recipe_text=recipe_text,
         versions=library_versions() if versions is None else versions,

@@ -141,6 +141,7 @@ def format_plan(plan: Plan) -> str:
         f"device      {plan.device}, {plan.precision}, {plan.peak_memory_gib:.2f} GiB at the most",
         f"time        {plan.seconds_per_step:.2f} s for the first step, the slowest; at that pace {pace} in all",
         *(f"judged by   {task}" for task in plan.tasks),
+        *(f"guarded by  {task}" for task in plan.guard),
         *(f"warning: {line}" for line in plan.warnings),
         "dry run: nothing was written",
     ]
@@ -161,10 +162,11 @@ def _say_negatives(num_negatives: Mapping[str, int | None]) -> str:
 
 def format_run(run: Run) -> str:
     """Say what a run reached, where it is, and what to do next."""
-    from evaluation import format_table
+    from evaluation import format_changes, format_table
     from mmcl.cli.hints import next_steps
 
     lines = [] if not run.results else [format_table(run.results), ""]
+    lines += [format_changes(run.changes), ""] if run.changes else []
     lines += [
         f"model    {run.model}",
         f"report   {run.report}",

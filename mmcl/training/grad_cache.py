@@ -108,7 +108,8 @@ class GradCache:
                     if leaf.grad is not None and tensor.requires_grad:
                         tensors.append(tensor)
                         grads.append(leaf.grad[rows])
-            torch.autograd.backward(tensors, grads)
+            if tensors:  # none where what a part holds is of a locked tower
+                torch.autograd.backward(tensors, grads)
         sum_gradients(self.module.parameters())
         return output
 

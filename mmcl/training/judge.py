@@ -54,6 +54,7 @@ def build_tasks(
     validation: EvaluationRows | None = None,
     tell: Callable[[str], None] = lambda line: None,
     train: Callable[[], EvaluationRows] | None = None,
+    key: str = "evaluate",
 ) -> list[AnyBuiltTask]:
     """Make tasks of their part of a recipe, their rows opened and checked.
 
@@ -65,18 +66,19 @@ def build_tasks(
         tell: called with a line for each data set of which rows had to be left out.
         train: opens the training rows, for tasks that learn from rows and name none; called once, when there is one.
             None where nothing is trained.
+        key: of the recipe, for messages.
 
     Raises:
         UserError: when a task has no rows to judge on or to learn from, or no labels.
     """
-    opened = _OpenedRows(columns, max_pixels, tell)
+    opened = _OpenedRows(columns, max_pixels, tell, key)
     tasks: list[AnyBuiltTask] = []
     names: set[str] = set()
     for number, config in enumerate(configs):
         rows = validation if config.data is None else opened.to_judge_on(config, number)
         if rows is None:
             raise UserError(
-                f"evaluate.{config.task}: no rows to judge on, because data.validation is 0; "
+                f"{key}.{config.task}: no rows to judge on, because data.validation is 0; "
                 f"give the task data of its own, or hold some out"
             )
         name = config.name or rows.name
@@ -88,19 +90,20 @@ def build_tasks(
             tasks.append(_labelled_images_task(config, opened.to_learn_from(config, number, train), rows, name))
         if file_name(name, config.task) in names:
             raise UserError(
-                f'evaluate.{number}: two tasks of kind {config.task} are called "{name}", and their results would be '
+                f'{key}.{number}: two tasks of kind {config.task} are called "{name}", and their results would be '
                 f"one; give each a name"
             )
         names.add(file_name(name, config.task))
     return tasks
 
 
-def check_modalities(configs: Sequence[AnyTask], modalities: Sequence[str]) -> None:
+def check_modalities(configs: Sequence[AnyTask], modalities: Sequence[str], key: str = "evaluate") -> None:
     """Refuse a task that the model cannot do, before it is trained for it.
 
     Args:
         configs: the recipe's tasks.
         modalities: what the model has towers for.
+        key: of the recipe, for the message.
 
     Raises:
         UserError: naming the task and what is missing.
@@ -111,9 +114,7 @@ def check_modalities(configs: Sequence[AnyTask], modalities: Sequence[str]) -> N
         )
         for modality in needed:
             if modality not in modalities:
-                raise UserError(
-                    f"evaluate.{number}: {config.task} needs a model with a {modality} tower; this has none"
-                )
+                raise UserError(f"{key}.{number}: {config.task} needs a model with a {modality} tower; this has none")
 
 
 def training_rows(recipe: Recipe, data: TrainData) -> EvaluationRows:
@@ -149,8 +150,8 @@ def _part(rows: EvaluationRows, kept: list[int]) -> EvaluationRows:
 class _OpenedRows:
     """Sources that tasks name, each opened once, so that tasks on the same rows share their embeddings."""
 
-    def __init__(self, columns: ColumnsConfig, max_pixels: int, tell: Callable[[str], None]) -> None:
-        self.columns, self.max_pixels, self.tell = columns, max_pixels, tell
+    def __init__(self, columns: ColumnsConfig, max_pixels: int, tell: Callable[[str], None], key: str) -> None:
+        self.columns, self.max_pixels, self.tell, self.key = columns, max_pixels, tell, key
         self._opened: dict[str, EvaluationRows] = {}
 
     def to_judge_on(self, config: AnyTask, number: int) -> EvaluationRows:
@@ -158,7 +159,7 @@ class _OpenedRows:
         assert source is not None
         return self._once(
             f"{source!r} {roles!r}",
-            lambda: open_evaluation_rows(source, roles, self.max_pixels, key=f"evaluate.{number}.data"),
+            lambda: open_evaluation_rows(source, roles, self.max_pixels, key=f"{self.key}.{number}.data"),
             "judged on",
         )
 
@@ -168,14 +169,14 @@ class _OpenedRows:
         source = config.train
         if source is None:
             if train is None:
-                raise UserError(f"evaluate.{number}.train: {config.task} learns from labelled rows; say which")
+                raise UserError(f"{self.key}.{number}.train: {config.task} learns from labelled rows; say which")
             return self._once("train", train, "learnt from")
         # A picture without a caption teaches as much, and of many pictures few may have a label.
         roles = (config.columns or self.columns).model_copy(update={"text": False})
         return self._once(
             f"{source!r} {roles!r}",
             lambda: open_evaluation_rows(
-                source, roles, self.max_pixels, max_unreadable=1.0, key=f"evaluate.{number}.train"
+                source, roles, self.max_pixels, max_unreadable=1.0, key=f"{self.key}.{number}.train"
             ),
             "learnt from",
         )

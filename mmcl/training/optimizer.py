@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -10,39 +11,47 @@ from torch import nn
 
 from mmcl.recipe import Recipe
 from mmcl.training.lars import LARS
+from mmcl.training.tuning import LRFactors
 
 
-def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Split the trained parameters by weight decay.
+def parameter_groups(
+    module: nn.Module, weight_decay: float, lr_factors: LRFactors = MappingProxyType({})
+) -> list[dict[str, Any]]:
+    """Split the trained parameters by weight decay and by the factor on their learning rate.
 
     Tensors of fewer than two dimensions (norms, biases, the temperature) take no decay.
 
     Returns:
-        Groups with ``name``, ``params``, ``parameter_names`` and ``weight_decay``; empty ones are left out.
+        Groups with ``name``, ``params``, ``parameter_names``, ``weight_decay`` and ``lr_factor``, the largest factor
+        first.
     """
-    trained = [(name, parameter) for name, parameter in module.named_parameters() if parameter.requires_grad]
-    decayed = [(name, parameter) for name, parameter in trained if parameter.dim() >= 2]
-    exempt = [(name, parameter) for name, parameter in trained if parameter.dim() < 2]
-    groups = [("decay", decayed, weight_decay), ("no_decay", exempt, 0.0)]
+    members: dict[tuple[float, bool], list[tuple[str, nn.Parameter]]] = {}
+    for name, parameter in module.named_parameters():
+        if parameter.requires_grad:
+            key = (lr_factors.get(id(parameter), 1.0), parameter.dim() >= 2)
+            members.setdefault(key, []).append((name, parameter))
     return [
         {
-            "name": name,
-            "params": [parameter for _, parameter in members],
-            "parameter_names": [parameter_name for parameter_name, _ in members],
-            "weight_decay": decay,
+            "name": ("decay" if is_decayed else "no_decay") + ("" if factor == 1 else f", lr x {factor:.3g}"),
+            "params": [parameter for _, parameter in members[factor, is_decayed]],
+            "parameter_names": [name for name, _ in members[factor, is_decayed]],
+            "weight_decay": weight_decay if is_decayed else 0.0,
+            "lr_factor": factor,
         }
-        for name, members, decay in groups
-        if members
+        for factor, is_decayed in sorted(members, reverse=True)
     ]
 
 
-def build_optimizer(module: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """Make the recipe's optimiser over ``module`` at its peak learning rate.
+def build_optimizer(
+    module: nn.Module, recipe: Recipe, lr_factors: LRFactors = MappingProxyType({})
+) -> torch.optim.Optimizer:
+    """Make the recipe's optimiser over ``module`` at its peak learning rate, times a parameter's factor.
 
     AdamW and SGD are fused, which for AdamW is several times faster on CPUs and GPUs; LARS goes over all tensors of a
     group at once. AdamW's weight decay is decoupled; that of SGD and LARS is added to the gradient.
     """
-    groups, lr = parameter_groups(module, recipe.weight_decay), recipe.peak_lr
+    groups, lr = parameter_groups(module, recipe.weight_decay, lr_factors), recipe.peak_lr
+    set_lr(groups, lr)
     if recipe.optimizer == "adamw":
         assert recipe.betas is not None
         assert recipe.eps is not None
@@ -55,6 +64,6 @@ def build_optimizer(module: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
 
 
 def set_lr(groups: Iterable[dict[str, Any]], lr: float) -> None:
-    """Set the learning rate of every group."""
+    """Set the learning rate of every group, times its factor."""
     for group in groups:
-        group["lr"] = lr
+        group["lr"] = lr * group["lr_factor"]

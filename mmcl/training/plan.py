@@ -5,6 +5,7 @@ from __future__ import annotations
 import resource
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,15 +14,16 @@ from torch import nn
 
 from mmcl import distributed
 from mmcl.batch_norm import has_batch_norm
-from mmcl.data.evaluation_rows import validation_rows
 from mmcl.data.loader import build_train_data
 from mmcl.data.needs import RowNeeds
 from mmcl.model import build_model
 from mmcl.objectives.objective import DataFacts
 from mmcl.recipe import Recipe
+from mmcl.recipe_tasks import AnyTask
 from mmcl.training.accelerator import build_accelerator
 from mmcl.training.equal_passes import warn_of_equal_passes
-from mmcl.training.judge import build_tasks, check_modalities, training_rows
+from mmcl.training.guard import build_judges, warn_of_no_guard
+from mmcl.training.judge import AnyBuiltTask, check_modalities
 from mmcl.training.observer import Observer
 from mmcl.training.trainer import Trainer
 from mmcl.training.view_sizes import check_view_sizes
@@ -72,6 +74,7 @@ class Plan:
         peak_memory_gib: of the device on a GPU, else of this process, over one step.
         seconds_per_step: of the step that was tried, its first: later ones are faster.
         tasks: what the model will be judged by.
+        guard: what it is not to forget.
         remarks: what was found in the data.
         warnings: what the user should know before starting.
     """
@@ -97,6 +100,7 @@ class Plan:
     peak_memory_gib: float
     seconds_per_step: float
     tasks: tuple[str, ...]
+    guard: tuple[str, ...]
     remarks: tuple[str, ...]
     warnings: tuple[str, ...]
 
@@ -122,16 +126,11 @@ def plan_recipe(recipe: Recipe) -> Plan:
     accelerator = build_accelerator(recipe)
     model = build_model(recipe.model, recipe.seed)
     check_modalities(recipe.evaluate, model.towers.modalities)
+    check_modalities(recipe.guard, model.towers.modalities, "guard")
     check_view_sizes(recipe, model)
-    warnings = warn_of_equal_passes(recipe, model)
+    warnings = [*warn_of_equal_passes(recipe, model), *warn_of_no_guard(recipe)]
     data = build_train_data(recipe, model.preprocessing, model.tokenizer)
-    tasks = build_tasks(
-        recipe.evaluate,
-        recipe.data.columns,
-        recipe.data.max_pixels,
-        validation_rows(recipe, data),
-        train=lambda: training_rows(recipe, data),
-    )
+    judges = build_judges(recipe, data)
     trainer = Trainer(recipe, model, data, None, accelerator, Observer())
     record, seconds = _try_one_batch(trainer)
     num_parameters, num_trained = _count(model)
@@ -157,10 +156,15 @@ def plan_recipe(recipe: Recipe) -> Plan:
         precision={"no": "fp32"}.get(accelerator.mixed_precision, accelerator.mixed_precision),
         peak_memory_gib=_peak_memory_gib(),
         seconds_per_step=seconds,
-        tasks=tuple(f"{config.task}: {task.dataset}" for config, task in zip(recipe.evaluate, tasks, strict=True)),
+        tasks=_said(recipe.evaluate, judges.tasks),
+        guard=_said(recipe.guard, judges.guard),
         remarks=data.remarks,
         warnings=(*warnings, *_warnings(recipe, trainer)),
     )
+
+
+def _said(configs: Sequence[AnyTask], tasks: Sequence[AnyBuiltTask]) -> tuple[str, ...]:
+    return tuple(f"{config.task}: {task.dataset}" for config, task in zip(configs, tasks, strict=True))
 
 
 def _try_one_batch(trainer: Trainer) -> tuple[dict[str, Any], float]:
@@ -176,7 +180,12 @@ def _try_one_batch(trainer: Trainer) -> tuple[dict[str, Any], float]:
 
 def _groups(recipe: Recipe, trainer: Trainer) -> tuple[GroupPlan, ...]:
     return tuple(
-        GroupPlan(group["name"], sum(p.numel() for p in group["params"]), recipe.peak_lr, group["weight_decay"])
+        GroupPlan(
+            group["name"],
+            sum(p.numel() for p in group["params"]),
+            recipe.peak_lr * group["lr_factor"],
+            group["weight_decay"],
+        )
         for group in trainer.optimizer.param_groups
     )
 

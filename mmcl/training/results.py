@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from evaluation import TaskResult, write_report
+from evaluation import Change, TaskResult, write_report
 from mmcl.errors import UserError, writing
 
 
@@ -30,11 +30,12 @@ def write_results(
     title: str,
     training_log: Sequence[dict[str, Any]] = (),
     recipe_text: str = "",
+    changes: Sequence[Change] = (),
 ) -> None:
-    """Write ``results/<dataset>-<task>.json`` for each result, and ``report.html``."""
+    """Write ``results/<dataset>-<task>.json`` for each result, and ``report.html``, which opens with ``changes``."""
     for result in results:
         result.write(folder / "results" / f"{file_name(result.dataset, result.task)}.json")
-    write_report(folder / "report.html", title, results, training_log, recipe_text)
+    write_report(folder / "report.html", title, results, training_log, recipe_text, changes=changes)
 
 
 def file_name(dataset: str, task: str) -> str:

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from evaluation import Interval, TaskResult
+from evaluation import Change, Interval, TaskResult, compare_results
 from mmcl import distributed
-from mmcl.data.evaluation_rows import validation_rows
 from mmcl.data.loader import build_train_data
 from mmcl.embedder import ModelEmbedder
 from mmcl.errors import UserError, writing
@@ -18,13 +17,15 @@ from mmcl.export import ModelCardFacts, Score, export_model
 from mmcl.model import build_model
 from mmcl.recipe import Recipe
 from mmcl.recipe_files import dump_recipe, load_recipe
+from mmcl.towers.lora import merged
 from mmcl.towers.static import StaticTower
 from mmcl.towers.towers import MODALITIES, Modality
 from mmcl.training.accelerator import build_accelerator
 from mmcl.training.equal_passes import warn_of_equal_passes
-from mmcl.training.judge import AnyBuiltTask, build_tasks, check_modalities, headline_metrics, judge, training_rows
+from mmcl.training.guard import Judges, build_judges, fallen, starts_from_a_trained_model, warn_of_no_guard
+from mmcl.training.judge import AnyBuiltTask, check_modalities, headline_metrics, judge
 from mmcl.training.observer import Observer
-from mmcl.training.results import write_results
+from mmcl.training.results import file_name, write_results
 from mmcl.training.run_folder import RunFolder, new_run_folder, newest_run_folder, run_folder_at
 from mmcl.training.trainer import Trainer
 from mmcl.training.view_sizes import check_view_sizes
@@ -42,12 +43,14 @@ class Run:
         results: one per task, with intervals.
         modalities: what the model embeds: ``image``, ``text``, or both.
         is_static: it is a table of token vectors.
+        changes: the main metrics before and after, the guard's last; empty where a model is trained from nothing.
     """
 
     path: Path
     results: tuple[TaskResult, ...]
     modalities: tuple[Modality, ...] = MODALITIES
     is_static: bool = False
+    changes: tuple[Change, ...] = ()
 
     @property
     def report(self) -> Path:
@@ -80,18 +83,11 @@ def run_recipe(
     accelerator = build_accelerator(recipe)
     model = build_model(recipe.model, recipe.seed)
     check_modalities(recipe.evaluate, model.towers.modalities)
+    check_modalities(recipe.guard, model.towers.modalities, "guard")
     check_view_sizes(recipe, model)
-    warnings = warn_of_equal_passes(recipe, model)
+    warnings = [*warn_of_equal_passes(recipe, model), *warn_of_no_guard(recipe)]
     data = build_train_data(recipe, model.preprocessing, model.tokenizer)
-    validation = validation_rows(recipe, data)
-    tasks = build_tasks(
-        recipe.evaluate,
-        recipe.data.columns,
-        recipe.data.max_pixels,
-        validation,
-        observer.message,
-        train=lambda: training_rows(recipe, data),
-    )
+    judges = build_judges(recipe, data, observer.message)
     trainer = Trainer(recipe, model, data, None, accelerator, observer)
     folder = distributed.on_main_process(lambda: _open_folder(recipe, resume, output))
     trainer.folder = folder
@@ -100,18 +96,39 @@ def run_recipe(
         observer.message(line)
     accelerator.project_configuration.set_directories(str(folder.path.parent))
     accelerator.init_trackers(folder.path.name, {"recipe": dump_recipe(recipe)})
+    # Also when resumed: what was found at the start is not kept.
+    before = _judge(trainer, judges.all, "before") if starts_from_a_trained_model(recipe) else []
     if resume:
         trainer.resume()
-    trainer.fit(lambda step: headline_metrics(_judge(trainer, tasks, f"step {step}")))
+    trainer.fit(lambda step: _evaluate(trainer, judges, before, step))
     if num_left_out := sum(distributed.gather_objects(data.quarantine.num_quarantined)):
         observer.message(f"{num_left_out:,} rows met on the way could not be used: {folder.path}/quarantine.jsonl")
-    results = _judge(trainer, tasks, folder.path.name)
+    results = _judge(trainer, judges.all, folder.path.name)
+    changes = _changes(judges, before, results) if before else []
     if distributed.rank() == 0:
-        _leave(trainer, folder, recipe, results, observer)
+        for result in before:
+            result.write(folder.path / "results" / "before" / f"{file_name(result.dataset, result.task)}.json")
+        _leave(trainer, folder, recipe, results, changes, observer)
     distributed.barrier()
     accelerator.end_training()
     towers = model.towers
-    return Run(folder.path, tuple(results), towers.modalities, isinstance(towers, StaticTower))
+    return Run(folder.path, tuple(results), towers.modalities, isinstance(towers, StaticTower), tuple(changes))
+
+
+def _evaluate(trainer: Trainer, judges: Judges, before: list[TaskResult], step: int) -> dict[str, float]:
+    """Judge during the run: return what goes to the log, and end training where the guard has fallen too far."""
+    results, guard = judges.split(_judge(trainer, judges.all, f"step {step}"))
+    limit = trainer.recipe.max_guard_drop
+    reason = None if limit is None else fallen(judges.split(before)[1], guard, limit)
+    if reason:
+        trainer.end(reason)
+    metrics = headline_metrics(results)
+    return metrics | {f"guard/{name}": value for name, value in headline_metrics(guard).items()}
+
+
+def _changes(judges: Judges, before: list[TaskResult], after: list[TaskResult]) -> list[Change]:
+    tasks, guards = zip(judges.split(before), judges.split(after), strict=True)
+    return [*compare_results(*tasks), *compare_results(*guards, is_guard=True)]
 
 
 def _open_folder(recipe: Recipe, resume: bool, output: str | Path | None) -> RunFolder:
@@ -147,7 +164,14 @@ def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
     return {key: leaf for name, child in items for key, leaf in _flat(child, f"{prefix}.{name}".strip(".")).items()}
 
 
-def _leave(trainer: Trainer, folder: RunFolder, recipe: Recipe, results: list[TaskResult], observer: Observer) -> None:
+def _leave(
+    trainer: Trainer,
+    folder: RunFolder,
+    recipe: Recipe,
+    results: list[TaskResult],
+    changes: list[Change],
+    observer: Observer,
+) -> None:
     """Write the exported model, the result files and the report."""
     text = dump_recipe(recipe)
     scores = [
@@ -159,12 +183,12 @@ def _leave(trainer: Trainer, folder: RunFolder, recipe: Recipe, results: list[Ta
         folder.path.name, training_data=" ".join(trainer.data.remarks[:1]), recipe=text, scores=scores
     )
     # First what the run found out; an export that fails must not take it along.
-    write_results(folder.path, results, folder.path.name, folder.read_metrics(), text)
+    write_results(folder.path, results, folder.path.name, folder.read_metrics(), text, changes)
     with _averaged(trainer):
         # The export copies the model, on a GPU beside what the optimiser would still hold there.
         trainer.optimizer.zero_grad()
         trainer.optimizer.state.clear()
-        report = export_model(trainer.model, folder.model, facts)
+        report = export_model(merged(trainer.model), folder.model, facts)
     for failure in report.failures:
         observer.message(f"export: {failure}")
 

@@ -35,6 +35,7 @@ from mmcl.training.optimizer import build_optimizer, set_lr
 from mmcl.training.run_folder import RunFolder
 from mmcl.training.signals import StopSignal
 from mmcl.training.state import capture_state, restore_state
+from mmcl.training.tuning import StartingPoint, tune
 
 MAX_SKIPPED_STEPS = 50
 """Loss scaling finds its scale within a few halvings."""
@@ -66,6 +67,7 @@ class Trainer:
         facts = DataFacts(
             data.num_source_rows, data.class_names, recipe.batch_size, recipe.seed, lambda: count_tokens(data)
         )
+        lr_factors = tune(model, recipe.tuning, recipe.seed)
         self.module = ContrastiveModule(model, recipe.objectives, facts).to(accelerator.device)
         # Convolutions are faster so, on CPUs and GPUs; values and gradients stay what they are.
         self.module.to(memory_format=torch.channels_last)
@@ -75,9 +77,12 @@ class Trainer:
         self.step = 0
         self._saved_step = -1
         self._num_skipped = 0
+        self._is_ended = False
         self.order_hash = ""
         self.average = WeightAverage(model, recipe.ema) if recipe.ema else None
-        self.optimizer = build_optimizer(self.module, recipe)
+        self.optimizer = build_optimizer(self.module, recipe, lr_factors)
+        strength = recipe.tuning.l2_sp
+        self._start = StartingPoint(model.towers, strength, lr_factors) if strength else None
         self._wrapped, self._stepper = accelerator.prepare(self.module, self.optimizer)
         self._grad_cache: GradCache | None = None
         if recipe.micro_batch_size and recipe.micro_batch_size < recipe.batch_size // distributed.world_size():
@@ -130,7 +135,7 @@ class Trainer:
     def _loop(
         self, batches: Iterator[PairBatch], signals: StopSignal, evaluate: Callable[[int], dict[str, float]]
     ) -> None:
-        while self.step < self.num_steps:
+        while self.step < self.num_steps and not self._is_ended:
             began = time.perf_counter()
             batch, sizes = self._next_batch(batches, signals)
             waited = time.perf_counter() - began
@@ -151,6 +156,11 @@ class Trainer:
             if self.recipe.eval_every and self.step % self.recipe.eval_every == 0 and self.step < self.num_steps:
                 self._evaluate(evaluate)
         self.save()
+
+    def end(self, reason: str) -> None:
+        """Let the present step be the last one; to be called on every process."""
+        self.observer.message(f"step {self.step}: {reason}")
+        self._is_ended = True
 
     def _next_batch(self, batches: Iterator[PairBatch], signals: StopSignal) -> tuple[PairBatch, RowSizes]:
         """Fetch this process's rows; one that cannot tells the others, so that all stop and none waits."""
@@ -200,6 +210,8 @@ class Trainer:
             self._count_skipped()
         else:
             self._num_skipped = 0
+            if self._start is not None:
+                self._start.pull(lr)
             self.module.after_optimizer_step(progress)
             if self.average is not None:
                 self.average.update(self.model)

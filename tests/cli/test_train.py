@@ -80,6 +80,7 @@ def plan(**given: Any) -> Plan:
         "peak_memory_gib": 0.5,
         "seconds_per_step": 0.1,
         "tasks": (),
+        "guard": (),
         "remarks": (),
         "warnings": (),
     }

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
+import open_clip
 import torch
 from torch import nn
 
@@ -89,3 +92,11 @@ def scramble(model: nn.Module, seed: int = 0) -> None:
             buffer.copy_(0.3 * torch.randn(buffer.shape, generator=generator))
         if name.endswith("running_var"):
             buffer.copy_(0.5 + torch.rand(buffer.shape, generator=generator))
+
+
+def open_clip_of_two_layers(folder: Path) -> ModelConfig:
+    """A fresh open_clip model whose towers have two blocks, which ``OPEN_CLIP``'s have not."""
+    parts = {name: {**OPEN_CLIP[name], "layers": 2} for name in ("vision_cfg", "text_cfg")}
+    (folder / "two-layers.json").write_text(json.dumps({**OPEN_CLIP, **parts}))
+    open_clip.add_model_config(folder / "two-layers.json")
+    return ModelConfig(name="two-layers", pretrained=False)

@@ -17,7 +17,9 @@ from mmcl.objectives.configs import AnyObjective
 from mmcl.objectives.objective import DataFacts, Progress
 from mmcl.recipe import Recipe
 from mmcl.recipe_model import ModelConfig
+from mmcl.recipe_tuning import TuningConfig
 from mmcl.training.grad_cache import GradCache
+from mmcl.training.tuning import tune
 from tests.objectives.small_modules import CONFIGS, REGISTRY_FACTS, batch_of, model_for, small
 from tests.processes import run_processes
 from tests.tiny import random_batch, resnet_pair, save_tokenizer, vit_bert_pair, without_some
@@ -113,6 +115,68 @@ def test_without_dropout_they_are_those_of_one_forward(tmp_path: Path) -> None:
     cached(other, batch, 5)
     for name, grad in gradients(one).items():
         torch.testing.assert_close(gradients(other)[name], grad, rtol=1e-9, atol=1e-13, msg=name)
+
+
+TUNINGS: list[dict[str, Any]] = [
+    {"image": "lora", "text": "lora", "lora": {"dropout": 0.1}},
+    {"image": "locked"},
+    {"image": "locked", "text": "lora"},
+]
+
+
+def tuned_module(config: ModelConfig, tuning: dict[str, Any]) -> ContrastiveModule:
+    model = build_model(config)
+    tune(model, TuningConfig.model_validate(tuning), seed=0)
+    # The second factors start at 0, and would keep the first ones from a gradient.
+    generator = torch.Generator().manual_seed(2)
+    for name, weight in model.named_parameters():
+        if "lora_B" in name:
+            weight.data.normal_(std=0.1, generator=generator)
+    return ContrastiveModule(model, objectives_of(["clip"]), DataFacts(64, seed=1)).double().train()
+
+
+@pytest.mark.parametrize("tuning", TUNINGS, ids=str)
+def test_a_batch_of_1024_in_micro_batches_of_32_with_updates_and_locked_towers(
+    tmp_path: Path, tuning: dict[str, Any]
+) -> None:
+    config, batch = vit_bert_pair(save_tokenizer(tmp_path), dropout=0.1), random_batch(1024, 16)
+    found = []
+    for step in (whole_batch, cached):
+        module = tuned_module(config, tuning)
+        torch.manual_seed(3)
+        step(module, batch, 32)
+        found.append(gradients(module))
+    assert found[0].keys() == found[1].keys()
+    assert any("lora_A" in name for name in found[0]) == ("lora" in tuning.values())
+    assert "model.logit_scale.log_scale" in found[0]
+    for name, grad in found[0].items():
+        assert float(grad.abs().max()) > 0
+        torch.testing.assert_close(found[1][name], grad, rtol=1e-8, atol=1e-13, msg=name)
+
+
+@pytest.mark.parametrize("tuning", TUNINGS, ids=str)
+def test_updates_and_locked_towers_on_two_processes(tmp_path: Path, tuning: dict[str, Any]) -> None:
+    tuning = {**tuning, "lora": {}}  # whose dropout one process would draw differently
+    config, batch = vit_bert_pair(save_tokenizer(tmp_path / "tokenizer")), random_batch(1024, 16, num_groups=900)
+    model = build_model(config)
+    tune(model, TuningConfig.model_validate(tuning), seed=0)
+    module = ContrastiveModule(model, objectives_of(["clip"]), DataFacts(64, seed=1)).double()
+    module(batch).loss.backward()
+    results = run_processes(
+        "cached_gradients",
+        2,
+        tmp_path,
+        config=config,
+        objectives=objectives_of(["clip"]),
+        batch=batch,
+        bounds=[0, 400, 1024],
+        micro_batch_size=32,
+        tuning=TuningConfig.model_validate(tuning),
+    )
+    for result in results:
+        assert result.keys() == gradients(module).keys()
+        for name, grad in gradients(module).items():
+            torch.testing.assert_close(result[name], grad, rtol=1e-8, atol=1e-13, msg=name)
 
 
 def test_a_batch_of_4096_in_micro_batches_of_64(tmp_path: Path) -> None:

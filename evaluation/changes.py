@@ -1,0 +1,132 @@
+"""What changed between two judgements by the same tasks: before and after training, example by example."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evaluation.errors import EvaluationError
+from evaluation.results import TaskResult
+from evaluation.statistics import PairedComparison, paired_bootstrap
+
+MAIN_METRICS = ("text_retrieval_recall@1", "image_retrieval_recall@1", "acc1")
+_RECALL = re.compile(r"(image|text)_retrieval_recall@(\d+)")
+_ACCURACY = re.compile(r"acc([15])")
+
+
+@dataclass(frozen=True)
+class Change:
+    """One metric before and after.
+
+    Attributes:
+        dataset: what was judged on.
+        task: by what task.
+        metric: its name.
+        before: a fraction.
+        after: a fraction.
+        comparison: after minus before on the same examples, with an interval; None where outcomes of single examples
+            are not kept, or there are too few of them.
+        is_guard: the data stand for what is not to be forgotten.
+    """
+
+    dataset: str
+    task: str
+    metric: str
+    before: float
+    after: float
+    comparison: PairedComparison | None
+    is_guard: bool = False
+
+
+def compare_results(
+    before: Sequence[TaskResult], after: Sequence[TaskResult], *, is_guard: bool = False
+) -> list[Change]:
+    """Return how the main metrics of each task changed: recall at 1 in both directions, accuracy.
+
+    A task with none of these is seen by the first of its headline metrics that is a fraction.
+
+    Args:
+        before: results of one state of a model.
+        after: those of another, by the same tasks in the same order.
+        is_guard: what to call them.
+
+    Raises:
+        EvaluationError: the tasks differ, or the examples that they were judged on.
+    """
+    tasks = [[(result.dataset, result.task) for result in results] for results in (before, after)]
+    if tasks[0] != tasks[1]:
+        raise EvaluationError(f"results must be of the same tasks, got {tasks[0]} before and {tasks[1]} after")
+    found = []
+    for first, second in zip(before, after, strict=True):
+        for metric in _main_metrics(second):
+            old, new = first.metrics.get(metric), second.metrics[metric]
+            if old is not None and new is not None:
+                comparison = _compare(first, second, metric)
+                found.append(Change(second.dataset, second.task, metric, old, new, comparison, is_guard))
+    return found
+
+
+def outcomes(result: TaskResult, metric: str) -> tuple[NDArray[np.float64], NDArray[np.int64] | None] | None:
+    """Return what ``metric`` is the mean of.
+
+    Returns:
+        ``(N,)`` outcomes of 0 or 1, one for each query or picture, and ``(N,)`` groups of those that belong together,
+        None where each stands for itself; None where the result keeps no such outcomes.
+    """
+    examples, recall, accuracy = result.examples, _RECALL.fullmatch(metric), _ACCURACY.fullmatch(metric)
+    if recall and f"{recall[1]}_retrieval_rank" in examples:
+        # Texts look for pictures in image retrieval, and pictures for texts in text retrieval.
+        queries = {"image": "text", "text": "image"}[recall[1]]
+        ranks = examples[f"{recall[1]}_retrieval_rank"]
+        return (ranks <= int(recall[2])).astype(np.float64), examples[f"{queries}_group"]
+    if accuracy and "rank" in examples:
+        return (examples["rank"] <= int(accuracy[1])).astype(np.float64), examples.get("group")
+    if metric == "acc1" and "prediction" in examples:
+        return (examples["prediction"] == examples["label"]).astype(np.float64), examples.get("group")
+    return None
+
+
+def _main_metrics(result: TaskResult) -> list[str]:
+    main = [name for name in MAIN_METRICS if name in result.metrics]
+    return main or [name for name in result.headline if result.unit(name) == "fraction"][:1]
+
+
+def _compare(before: TaskResult, after: TaskResult, metric: str) -> PairedComparison | None:
+    old, new = outcomes(before, metric), outcomes(after, metric)
+    if old is None or new is None:
+        return None
+    if old[0].shape != new[0].shape:
+        raise EvaluationError(f"{after.dataset}: judged on {len(old[0])} examples before and {len(new[0])} after")
+    if len(np.unique(new[1]) if new[1] is not None else new[0]) < 2:
+        return None
+    return paired_bootstrap(new[0], old[0], new[1])
+
+
+def format_changes(found: Sequence[Change]) -> str:
+    """Return an aligned plain-text table, percents: before, after, and their difference with its 95% interval."""
+    head = ("", "before", "after", "difference", "95% interval")
+    lines = [head, *(cells_of(change) for change in found)]
+    widths = [max(len(line[index]) for line in lines) for index in range(len(head))]
+    return "\n".join(
+        "  ".join(
+            cell.ljust(width) if index == 0 else cell.rjust(width)
+            for index, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in lines
+    )
+
+
+def cells_of(change: Change) -> tuple[str, str, str, str, str]:
+    """Return a change as cells: what, before, after, difference, its interval."""
+    interval = change.comparison.interval if change.comparison else None
+    return (
+        f"{'guard ' if change.is_guard else ''}{change.dataset} {change.metric}",
+        f"{100 * change.before:.1f}",
+        f"{100 * change.after:.1f}",
+        f"{100 * (change.after - change.before):+.1f}",
+        "" if interval is None else f"[{100 * interval.low:+.1f}, {100 * interval.high:+.1f}]",
+    )

@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from evaluation import EvaluationError, TaskResult, compare_results, format_changes, paired_bootstrap
+from evaluation.changes import outcomes
+
+
+def retrieval(ranks: list[int], **fields: Any) -> TaskResult:
+    """Texts that look for pictures; two texts belong to each of the groups."""
+    found = np.array(ranks)
+    groups = np.arange(len(ranks)) // 2
+    return TaskResult(
+        **{
+            "dataset": "products",
+            "model": "m",
+            "task": "retrieval",
+            "metrics": {"image_retrieval_recall@1": float((found <= 1).mean())},
+            "num_examples": len(ranks),
+            "examples": {"image_retrieval_rank": found, "text_group": groups, "image_group": groups[::-1]},
+            **fields,
+        }
+    )
+
+
+def classification(labels: list[int], predictions: list[int], **examples: Any) -> TaskResult:
+    right = np.array(labels) == np.array(predictions)
+    return TaskResult(
+        dataset="digits",
+        model="m",
+        task="knn",
+        metrics={"acc1": float(right.mean()), "other": 0.5},
+        num_examples=len(labels),
+        examples={"label": np.array(labels), "prediction": np.array(predictions), **examples},
+    )
+
+
+def test_a_change_is_paired_over_the_groups_of_its_queries() -> None:
+    before, after = retrieval([1, 2, 3, 4, 5, 1]), retrieval([1, 1, 1, 4, 1, 2])
+    (change,) = compare_results([before], [after])
+    assert (change.before, change.after) == (pytest.approx(2 / 6), pytest.approx(4 / 6))
+    hits = [np.array([1, 0, 0, 0, 0, 1.0]), np.array([1, 1, 1, 0, 1, 0.0])]
+    assert change.comparison == paired_bootstrap(hits[1], hits[0], np.array([0, 0, 1, 1, 2, 2]))
+    assert change.comparison.interval.num_units == 3
+
+
+def test_both_directions_of_retrieval_have_the_queries_own_groups() -> None:
+    result = retrieval([1, 2, 3, 4], examples={
+        "image_retrieval_rank": np.array([1, 9]),
+        "text_retrieval_rank": np.array([1, 1, 7]),
+        "text_group": np.array([5, 6]),
+        "image_group": np.array([5, 6, 6]),
+    })  # fmt: skip
+    of_texts, of_pictures = outcomes(result, "image_retrieval_recall@5"), outcomes(result, "text_retrieval_recall@5")
+    assert of_texts is not None
+    assert of_pictures is not None
+    assert (of_texts[0].tolist(), of_texts[1].tolist()) == ([1, 0], [5, 6])  # type: ignore[union-attr]
+    assert (of_pictures[0].tolist(), of_pictures[1].tolist()) == ([1, 1, 0], [5, 6, 6])  # type: ignore[union-attr]
+
+
+def test_accuracy_is_that_of_the_predictions_or_of_ranks() -> None:
+    found = outcomes(classification([0, 1, 2], [0, 2, 2]), "acc1")
+    assert found is not None
+    assert (found[0].tolist(), found[1]) == ([1, 0, 1], None)
+    ranked = outcomes(classification([0, 1], [0, 0], rank=np.array([1, 4]), group=np.array([7, 8])), "acc5")
+    assert ranked is not None
+    assert ranked[0].tolist() == [1, 1]
+    assert outcomes(classification([0, 1], [0, 0]), "mean_per_class_recall") is None
+
+
+def test_without_outcomes_of_examples_there_is_no_interval() -> None:
+    bare = retrieval([1, 2], examples={})
+    (change,) = compare_results([bare], [bare], is_guard=True)
+    assert change.comparison is None
+    assert change.is_guard
+    one_group = retrieval([1, 2])
+    assert compare_results([one_group], [one_group])[0].comparison is None
+
+
+def test_a_task_without_a_main_metric_is_seen_by_its_first_headline() -> None:
+    fields = {"metrics": {"ties": 3.0, "map": 0.25, "other": 0.1}, "headline": ("ties", "map", "other")}
+    result = retrieval([1, 2], **fields, units={"ties": "count"})
+    assert [change.metric for change in compare_results([result], [result])] == ["map"]
+
+
+def test_other_tasks_and_other_examples_are_refused() -> None:
+    with pytest.raises(EvaluationError, match="results must be of the same tasks"):
+        compare_results([retrieval([1, 2])], [classification([0, 1], [0, 1])])
+    with pytest.raises(EvaluationError, match="judged on 4 examples before and 6 after"):
+        compare_results([retrieval([1, 2, 3, 4])], [retrieval([1, 2, 3, 4, 5, 6])])
+
+
+def test_the_table_says_which_are_guards() -> None:
+    found = [
+        *compare_results([retrieval([1, 2, 3, 4])], [retrieval([1, 1, 1, 1])]),
+        *compare_results([classification([0, 1], [0, 1])], [classification([0, 1], [0, 0])], is_guard=True),
+    ]
+    head, first, second = format_changes(found).splitlines()
+    assert head.split() == ["before", "after", "difference", "95%", "interval"]
+    assert first.split()[:5] == ["products", "image_retrieval_recall@1", "25.0", "100.0", "+75.0"]
+    assert second.startswith("guard digits acc1")
+    assert second.split()[3:6] == ["100.0", "50.0", "-50.0"]
