@@ -1,6 +1,7 @@
 """Multimodal contrastive learning: train, fine-tune and judge CLIP-style models.
 
-``mmcl.load`` opens a model, ``mmcl.train`` makes one; torch is imported when either is first used.
+``mmcl.load`` opens a model, ``mmcl.train`` makes one, ``mmcl.merge`` makes one of two; torch is imported when any of
+them is first used.
 """
 
 from __future__ import annotations
@@ -11,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mmcl.embedder import load as load
+    from mmcl.interpolation import merge as merge
     from mmcl.training.run import Run
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "load", "train"]
+__all__ = ["__version__", "load", "merge", "train"]
 
 
 def train(
@@ -59,4 +61,8 @@ def __getattr__(name: str) -> Any:
         from mmcl.embedder import load
 
         return load
+    if name == "merge":
+        from mmcl.interpolation import merge
+
+        return merge
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,7 +1,16 @@
 """Writing a model so that transformers, sentence-transformers or open_clip open it without this package."""
 
 from mmcl.export.card import ModelCardFacts, Score
-from mmcl.export.export import ExportReport, export_model
+from mmcl.export.export import ExportReport, check_is_new, export_model
 from mmcl.export.verify import MIN_COSINE, FormCheck, verify_export
 
-__all__ = ["MIN_COSINE", "ExportReport", "FormCheck", "ModelCardFacts", "Score", "export_model", "verify_export"]
+__all__ = [
+    "MIN_COSINE",
+    "ExportReport",
+    "FormCheck",
+    "ModelCardFacts",
+    "Score",
+    "check_is_new",
+    "export_model",
+    "verify_export",
+]

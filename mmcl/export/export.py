@@ -65,6 +65,16 @@ def export_model(model: TwoTower, folder: Path, card: ModelCardFacts) -> ExportR
     return ExportReport(folder, form, checks)
 
 
+def check_is_new(folder: Path) -> None:
+    """Make sure that an export on the command line replaces nothing.
+
+    Raises:
+        UserError: something is there that is not an empty folder.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UserError(f"--output: {folder} already holds something; give a new folder")
+
+
 def _check_replaceable(folder: Path) -> None:
     if not folder.exists() or is_saved(str(folder)) or (folder.is_dir() and not any(folder.iterdir())):
         return
