@@ -95,6 +95,19 @@ class ModelEmbedder:
         self.model.towers.require("image")
         return self._encode(images, range(len(images)), self._encode_pictures)
 
+    def pixels_of(self, picture: Picture) -> Tensor:
+        """Return the ``(3, size, size)`` uint8 that the image tower is given of a picture; safe to call in threads.
+
+        Raises:
+            mmcl.data.images.UnreadableImage: it cannot be decoded.
+        """
+        assert self.model.preprocessing is not None
+        return self.model.preprocessing.resize(decode_image(picture, self.max_pixels))
+
+    def encode_pixels(self, pixels: Sequence[Tensor]) -> Embeddings:
+        """Return ``(N, D)`` float32 rows of unit norm, one for each of what `pixels_of` returned, in order."""
+        return self._encode(pixels, range(len(pixels)), self._encode_stack)
+
     def encode_texts(self, texts: Sequence[str]) -> Embeddings:
         """Return ``(N, D)`` float32 rows of unit norm, one per text, in order.
 
@@ -118,10 +131,10 @@ class ModelEmbedder:
         return rows
 
     def _encode_pictures(self, pictures: list[Picture]) -> Tensor:
-        preprocessing = self.model.preprocessing
-        assert preprocessing is not None
-        pixels = torch.stack([preprocessing.resize(decode_image(picture, self.max_pixels)) for picture in pictures])
-        return self.model.encode_image(pixels.to(self._device)).embeddings
+        return self._encode_stack([self.pixels_of(picture) for picture in pictures])
+
+    def _encode_stack(self, pixels: list[Tensor]) -> Tensor:
+        return self.model.encode_image(torch.stack(pixels).to(self._device)).embeddings
 
     def _encode_strings(self, texts: list[str]) -> Tensor:
         assert self.model.tokenizer is not None

@@ -47,6 +47,8 @@ pytestmark = pytest.mark.xdist_group("docs")
 
 CLIP = "openai/clip-vit-base-patch32"
 LANGUAGES = {"console", "python", "yaml", "sh", "text"}
+VECTORS = "vectors.parquet"
+EMBED = ["runs/products", "products.csv", "--what", "image", "--image", "image_path", "--id", "product_id"]
 SMALL = ["batch_size=8", "max_steps=2", "data.num_workers=0"]
 REFERENCE = {
     "Recipe": Recipe,
@@ -160,7 +162,7 @@ def save_data(folder: Path) -> None:
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What a reader of the documents has: data, a model from the hub, and a finished run of products.yaml."""
+    """What a reader of the documents has: data, a model from the hub, a finished run of products.yaml, its vectors."""
     folder = tmp_path_factory.mktemp("docs")
     save_clip(folder / CLIP, save_tokenizer(folder / "words"))
     save_data(folder)
@@ -170,6 +172,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     os.chdir(folder)
     try:
         assert main(["train", "products.yaml", *SMALL]) == 0
+        assert main(["embed", *EMBED, "-o", VECTORS]) == 0
     finally:
         os.chdir(here)
     return folder
@@ -183,6 +186,8 @@ def reader(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> C
         folder = tmp_path / "folder"
         shutil.copytree(prepared, folder)
         monkeypatch.chdir(folder)
+        if block.language == "console":  # which writes them; code reads them
+            Path(VECTORS).unlink()
         for other in blocks("yaml"):
             if other.document == block.document and other.file_name:
                 Path(other.file_name).write_text(other.text, encoding="utf-8")
