@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,11 @@ from evaluation.statistics import PairedComparison, paired_bootstrap
 MAIN_METRICS = ("text_retrieval_recall@1", "image_retrieval_recall@1", "acc1")
 _RECALL = re.compile(r"(image|text)_retrieval_recall@(\d+)")
 _ACCURACY = re.compile(r"acc([15])")
+_SEED_OF_HALVES = 0
+
+Half: TypeAlias = Literal[0, 1]
+Outcomes: TypeAlias = tuple[NDArray[np.float64], NDArray[np.int64] | None]
+"""``(N,)`` outcomes and their ``(N,)`` groups, None where each stands for itself."""
 
 
 @dataclass(frozen=True)
@@ -42,8 +48,27 @@ class Change:
     is_guard: bool = False
 
 
+@dataclass(frozen=True)
+class TradeOff:
+    """What is gained against what is kept, between two states of a model.
+
+    Attributes:
+        points: ``(label, kept, gained)``, fractions, in order from the first state to the second.
+        chosen: the label of the recommended one.
+        changes: from the first state to the recommended one, on examples that took no part in choosing it.
+    """
+
+    points: tuple[tuple[str, float, float], ...]
+    chosen: str
+    changes: tuple[Change, ...]
+
+
 def compare_results(
-    before: Sequence[TaskResult], after: Sequence[TaskResult], *, is_guard: bool = False
+    before: Sequence[TaskResult],
+    after: Sequence[TaskResult],
+    *,
+    is_guard: bool = False,
+    half: Half | None = None,
 ) -> list[Change]:
     """Return how the main metrics of each task changed: recall at 1 in both directions, accuracy.
 
@@ -53,6 +78,9 @@ def compare_results(
         before: results of one state of a model.
         after: those of another, by the same tasks in the same order.
         is_guard: what to call them.
+        half: look at one half of the queries or pictures alone, whole groups drawn by chance, the same ones in every
+            call: something can be chosen by one half and reported by the other. Metrics without outcomes of single
+            examples are then left out.
 
     Raises:
         EvaluationError: the tasks differ, or the examples that they were judged on.
@@ -63,14 +91,37 @@ def compare_results(
     found = []
     for first, second in zip(before, after, strict=True):
         for metric in _main_metrics(second):
-            old, new = first.metrics.get(metric), second.metrics[metric]
-            if old is not None and new is not None:
-                comparison = _compare(first, second, metric)
-                found.append(Change(second.dataset, second.task, metric, old, new, comparison, is_guard))
+            values = _values(first, second, metric) if half is None else _values_of(first, second, metric, half)
+            if values is not None:
+                comparison = _compare(first, second, metric, half)
+                found.append(Change(second.dataset, second.task, metric, *values, comparison, is_guard))
     return found
 
 
-def outcomes(result: TaskResult, metric: str) -> tuple[NDArray[np.float64], NDArray[np.int64] | None] | None:
+def _values(before: TaskResult, after: TaskResult, metric: str) -> tuple[float, float] | None:
+    old, new = before.metrics.get(metric), after.metrics[metric]
+    return None if old is None or new is None else (old, new)
+
+
+def _values_of(before: TaskResult, after: TaskResult, metric: str, half: Half) -> tuple[float, float] | None:
+    old, new = _half_of(outcomes(before, metric), half), _half_of(outcomes(after, metric), half)
+    if old is None or new is None or not len(old[0]) or not len(new[0]):
+        return None
+    return float(old[0].mean()), float(new[0].mean())
+
+
+def _half_of(found: Outcomes | None, half: Half | None) -> Outcomes | None:
+    """Keep the outcomes of one half of the groups; all where no half is asked for."""
+    if found is None or half is None:
+        return found
+    values, groups = found
+    names, place = np.unique(np.arange(len(values)) if groups is None else groups, return_inverse=True)
+    order = np.random.default_rng(_SEED_OF_HALVES).permutation(len(names))
+    kept = (order < len(names) // 2)[place] == (half == 0)
+    return values[kept], None if groups is None else groups[kept]
+
+
+def outcomes(result: TaskResult, metric: str) -> Outcomes | None:
     """Return what ``metric`` is the mean of.
 
     Returns:
@@ -95,8 +146,8 @@ def _main_metrics(result: TaskResult) -> list[str]:
     return main or [name for name in result.headline if result.unit(name) == "fraction"][:1]
 
 
-def _compare(before: TaskResult, after: TaskResult, metric: str) -> PairedComparison | None:
-    old, new = outcomes(before, metric), outcomes(after, metric)
+def _compare(before: TaskResult, after: TaskResult, metric: str, half: Half | None) -> PairedComparison | None:
+    old, new = _half_of(outcomes(before, metric), half), _half_of(outcomes(after, metric), half)
     if old is None or new is None:
         return None
     if old[0].shape != new[0].shape:
@@ -106,9 +157,14 @@ def _compare(before: TaskResult, after: TaskResult, metric: str) -> PairedCompar
     return paired_bootstrap(new[0], old[0], new[1])
 
 
-def format_changes(found: Sequence[Change]) -> str:
-    """Return an aligned plain-text table, percents: before, after, and their difference with its 95% interval."""
-    head = ("", "before", "after", "difference", "95% interval")
+def format_changes(found: Sequence[Change], last: str = "after") -> str:
+    """Return an aligned plain-text table, percents: before, after, and their difference with its 95% interval.
+
+    Args:
+        found: a row each.
+        last: what to call the state that before is compared with.
+    """
+    head = ("", "before", last, "difference", "95% interval")
     lines = [head, *(cells_of(change) for change in found)]
     widths = [max(len(line[index]) for line in lines) for index in range(len(head))]
     return "\n".join(

@@ -93,6 +93,10 @@ class Recipe(Section):
     max_guard_drop: float | None = Field(default=None, gt=0, le=1)
     """Stop training when the main metric of a guard has fallen by more than this since the start, 0.05 for five points;
     looked at every ``eval_every`` steps. null never stops."""
+    wise_ft: tuple[Fraction, ...] | None = None
+    """Shares of the fine-tuned weights, between 0 and 1, to judge at the end, the rest being the weights at the start;
+    the best for tasks and guard together is exported (WiSE-FT). null: tenths where there is a guard; ``[]``: none, and
+    the fine-tuned weights are exported."""
     eval_every: int | None = Field(default=None, gt=0)
     """Judge every so many steps; null judges at the end only."""
     save_every: int | None = Field(default=None, gt=0)
@@ -105,6 +109,12 @@ class Recipe(Section):
     """Folder in which the run's own folder is made."""
     report_to: tuple[str, ...] = ()
     """Trackers of Accelerate by name: tensorboard, wandb, mlflow ..."""
+
+    @property
+    def alphas(self) -> tuple[float, ...]:
+        """The interpolations to judge, from 0 to 1, both among them; none where there is nothing to choose by."""
+        asked = tuple(number / 10 for number in range(1, 10)) if self.wise_ft is None else self.wise_ft
+        return tuple(sorted({0.0, 1.0, *asked})) if self.guard and self.evaluate and asked else ()
 
     @property
     def peak_lr(self) -> float:
@@ -165,6 +175,14 @@ class Recipe(Section):
                     " nothing of what is forgotten"
                 )
         return value
+
+    @model_validator(mode="after")
+    def _chooses_by_a_guard(self) -> Recipe:
+        if self.wise_ft and not (self.guard and self.evaluate):
+            raise ValueError(
+                "wise_ft needs tasks in evaluate and in guard to choose by; mmcl merge interpolates without choosing"
+            )
+        return self
 
     @model_validator(mode="after")
     def _stops_by_a_guard(self) -> Recipe:

@@ -60,6 +60,7 @@ def smoke_recipe(recipe: Recipe) -> Recipe:
                 _small_task(task).model_copy(update={"name": f"guard {number}"})
                 for number, task in enumerate(recipe.guard)
             ),
+            "wise_ft": recipe.wise_ft and (0.5,),
             "log_every": 1,
             "save_every": None,
             "eval_every": None,

@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from evaluation.changes import Change
+from evaluation.changes import Change, TradeOff
 from evaluation.report.embedding_map import draw_map
 from evaluation.report.panels import change_row, confusion_panel, headline_panel, similarity_panel
+from evaluation.report.tradeoff import draw_trade_off
 from evaluation.report.training_curves import draw_training
 from evaluation.results import TaskResult, library_versions
 from evaluation.tables import metric_rows
@@ -25,6 +26,7 @@ def write_report(
     recipe_text: str = "",
     versions: Mapping[str, str] | None = None,
     changes: Sequence[Change] = (),
+    trade_off: TradeOff | None = None,
 ) -> Path:
     """Write the report to ``path``, its folder made if need be; an older file is replaced whole or not at all.
 
@@ -38,13 +40,14 @@ def write_report(
         recipe_text: shown as it is.
         versions: of libraries; by default those of this environment.
         changes: metrics before and after, which the page opens with.
+        trade_off: states between the two, and the recommended one.
 
     Returns:
         The path.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    page = render_report(title, results, training_log, recipe_text, versions, changes)
+    page = render_report(title, results, training_log, recipe_text, versions, changes, trade_off)
     aside = path.with_name(path.name + ".part")
     aside.write_bytes(page.encode("utf-8", errors="replace"))  # a lone surrogate in a caption has no UTF-8 form
     aside.replace(path)
@@ -58,6 +61,7 @@ def render_report(
     recipe_text: str = "",
     versions: Mapping[str, str] | None = None,
     changes: Sequence[Change] = (),
+    trade_off: TradeOff | None = None,
 ) -> str:
     """Return the page that `write_report` writes; the same arguments give the same page."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -76,6 +80,8 @@ def render_report(
         style=Markup((_TEMPLATES / "style.css").read_text(encoding="utf-8")),  # our own file, nothing of the user's
         sections=[_section(index, result) for index, result in enumerate(results, start=1)],
         changes=[change_row(change) for change in changes],
+        recommended=[change_row(change) for change in trade_off.changes] if trade_off else [],
+        trade_off=draw_trade_off(trade_off) if trade_off else None,
         training=draw_training(training_log),
         recipe_text=recipe_text,
         versions=library_versions() if versions is None else versions,

@@ -167,6 +167,13 @@ def format_run(run: Run) -> str:
 
     lines = [] if not run.results else [format_table(run.results), ""]
     lines += [format_changes(run.changes), ""] if run.changes else []
+    if run.sweep is not None:
+        label = f"alpha = {run.sweep.alpha:g}"
+        lines += [
+            f"recommended and exported: {label}, chosen by one half of the examples; by the other half",
+            format_changes(run.sweep.changes, last=label),
+            "",
+        ]
     lines += [
         f"model    {run.model}",
         f"report   {run.report}",

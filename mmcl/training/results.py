@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from evaluation import Change, TaskResult, write_report
+from evaluation import Change, TaskResult, TradeOff, write_report
 from mmcl.errors import UserError, writing
 
 
@@ -31,11 +31,24 @@ def write_results(
     training_log: Sequence[dict[str, Any]] = (),
     recipe_text: str = "",
     changes: Sequence[Change] = (),
+    trade_off: TradeOff | None = None,
 ) -> None:
-    """Write ``results/<dataset>-<task>.json`` for each result, and ``report.html``, which opens with ``changes``."""
+    """Write ``results/<dataset>-<task>.json`` for each result, and ``report.html``.
+
+    Args:
+        folder: exists.
+        results: of what is exported.
+        title: of the report.
+        training_log: of the run.
+        recipe_text: of the run.
+        changes: what the report opens with.
+        trade_off: between before and after.
+    """
     for result in results:
         result.write(folder / "results" / f"{file_name(result.dataset, result.task)}.json")
-    write_report(folder / "report.html", title, results, training_log, recipe_text, changes=changes)
+    write_report(
+        folder / "report.html", title, results, training_log, recipe_text, changes=changes, trade_off=trade_off
+    )
 
 
 def file_name(dataset: str, task: str) -> str:

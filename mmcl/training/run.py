@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from evaluation import Change, Interval, TaskResult, compare_results
+from torch import Tensor
+
+from evaluation import Change, Interval, TaskResult, TradeOff
 from mmcl import distributed
-from mmcl.data.loader import build_train_data
+from mmcl.data.loader import TrainData, build_train_data
 from mmcl.embedder import ModelEmbedder
 from mmcl.errors import UserError, writing
 from mmcl.export import ModelCardFacts, Score, export_model
-from mmcl.model import build_model
+from mmcl.model import TwoTower, build_model
 from mmcl.recipe import Recipe
 from mmcl.recipe_files import dump_recipe, load_recipe
 from mmcl.towers.lora import merged
@@ -29,6 +32,7 @@ from mmcl.training.results import file_name, write_results
 from mmcl.training.run_folder import RunFolder, new_run_folder, newest_run_folder, run_folder_at
 from mmcl.training.trainer import Trainer
 from mmcl.training.view_sizes import check_view_sizes
+from mmcl.training.wise_ft import Sweep, changes_by, sweep_alphas
 
 MAY_CHANGE_ON_RESUME = {"description", "output_dir", "report_to", "log_every", "save_every", "eval_every"}
 """Recipe fields that do not change what is learnt; ``keep_checkpoints`` and ``data.num_workers`` are others."""
@@ -44,6 +48,7 @@ class Run:
         modalities: what the model embeds: ``image``, ``text``, or both.
         is_static: it is a table of token vectors.
         changes: the main metrics before and after, the guard's last; empty where a model is trained from nothing.
+        sweep: what lies between before and after, and which of it is exported; None where nothing was tried.
     """
 
     path: Path
@@ -51,6 +56,7 @@ class Run:
     modalities: tuple[Modality, ...] = MODALITIES
     is_static: bool = False
     changes: tuple[Change, ...] = ()
+    sweep: Sweep | None = None
 
     @property
     def report(self) -> Path:
@@ -97,27 +103,61 @@ def run_recipe(
     accelerator.project_configuration.set_directories(str(folder.path.parent))
     accelerator.init_trackers(folder.path.name, {"recipe": dump_recipe(recipe)})
     # Also when resumed: what was found at the start is not kept.
-    before = _judge(trainer, judges.all, "before") if starts_from_a_trained_model(recipe) else []
+    before = _judge(model, recipe, judges.all, "before") if starts_from_a_trained_model(recipe) else []
+    start = _copy_of_state(trainer) if recipe.alphas else {}
     if resume:
         trainer.resume()
     trainer.fit(lambda step: _evaluate(trainer, judges, before, step))
     if num_left_out := sum(distributed.gather_objects(data.quarantine.num_quarantined)):
         observer.message(f"{num_left_out:,} rows met on the way could not be used: {folder.path}/quarantine.jsonl")
-    results = _judge(trainer, judges.all, folder.path.name)
-    changes = _changes(judges, before, results) if before else []
+    model = _finished(trainer)
+    results = _judge(model, recipe, judges.all, folder.path.name)
+    changes = changes_by(judges, before, results) if before else []
+    sweep = None
+    if recipe.alphas:
+        sweep = sweep_alphas(
+            model,
+            start,
+            recipe.alphas,
+            judges,
+            lambda: _judge(model, recipe, judges.all, folder.path.name),
+            known={0.0: before, 1.0: results},
+            max_guard_drop=recipe.max_guard_drop,
+        )
+        results = list(sweep.results)
+    found = _Findings(results, before, changes, sweep)
     if distributed.rank() == 0:
-        for result in before:
-            result.write(folder.path / "results" / "before" / f"{file_name(result.dataset, result.task)}.json")
-        _leave(trainer, folder, recipe, results, changes, observer)
+        _leave(model, trainer.data, folder, recipe, found, observer)
     distributed.barrier()
     accelerator.end_training()
     towers = model.towers
-    return Run(folder.path, tuple(results), towers.modalities, isinstance(towers, StaticTower), tuple(changes))
+    is_static = isinstance(towers, StaticTower)
+    return Run(folder.path, tuple(results), towers.modalities, is_static, tuple(changes), sweep)
+
+
+@dataclass(frozen=True)
+class _Findings:
+    """What was found out: results of what is exported, of before, the changes between them, and the sweep."""
+
+    results: list[TaskResult]
+    before: list[TaskResult]
+    changes: list[Change]
+    sweep: Sweep | None
+
+    @property
+    def trade_off(self) -> TradeOff | None:
+        """The sweep as a report shows it."""
+        if self.sweep is None:
+            return None
+        points = tuple((f"alpha = {point.alpha:g}", point.guard, point.target) for point in self.sweep.points)
+        return TradeOff(points, f"alpha = {self.sweep.alpha:g}", self.sweep.changes)
 
 
 def _evaluate(trainer: Trainer, judges: Judges, before: list[TaskResult], step: int) -> dict[str, float]:
     """Judge during the run: return what goes to the log, and end training where the guard has fallen too far."""
-    results, guard = judges.split(_judge(trainer, judges.all, f"step {step}"))
+    with _averaged(trainer):
+        found = _judge(trainer.model, trainer.recipe, judges.all, f"step {step}")
+    results, guard = judges.split(found)
     limit = trainer.recipe.max_guard_drop
     reason = None if limit is None else fallen(judges.split(before)[1], guard, limit)
     if reason:
@@ -126,9 +166,19 @@ def _evaluate(trainer: Trainer, judges: Judges, before: list[TaskResult], step: 
     return metrics | {f"guard/{name}": value for name, value in headline_metrics(guard).items()}
 
 
-def _changes(judges: Judges, before: list[TaskResult], after: list[TaskResult]) -> list[Change]:
-    tasks, guards = zip(judges.split(before), judges.split(after), strict=True)
-    return [*compare_results(*tasks), *compare_results(*guards, is_guard=True)]
+def _copy_of_state(trainer: Trainer) -> dict[str, Tensor]:
+    return {name: tensor.detach().cpu().clone() for name, tensor in merged(trainer.model).state_dict().items()}
+
+
+def _finished(trainer: Trainer) -> TwoTower:
+    """Return a copy of the model as it is exported: averaged, and low-rank updates merged."""
+    # What the optimiser holds would lie on the device beside the copy.
+    trainer.optimizer.zero_grad()
+    trainer.optimizer.state.clear()
+    with _averaged(trainer):
+        model = merged(trainer.model)
+        model = deepcopy(model) if model is trainer.model else model
+    return model.to(trainer.accelerator.device)
 
 
 def _open_folder(recipe: Recipe, resume: bool, output: str | Path | None) -> RunFolder:
@@ -165,30 +215,23 @@ def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
 
 
 def _leave(
-    trainer: Trainer,
-    folder: RunFolder,
-    recipe: Recipe,
-    results: list[TaskResult],
-    changes: list[Change],
-    observer: Observer,
+    model: TwoTower, data: TrainData, folder: RunFolder, recipe: Recipe, found: _Findings, observer: Observer
 ) -> None:
     """Write the exported model, the result files and the report."""
     text = dump_recipe(recipe)
     scores = [
         Score(result.task, result.dataset, name, result.metrics[name], *_bounds(result.intervals.get(name)))
-        for result in results
+        for result in found.results
         for name in result.headline
     ]
-    facts = ModelCardFacts(
-        folder.path.name, training_data=" ".join(trainer.data.remarks[:1]), recipe=text, scores=scores
-    )
+    facts = ModelCardFacts(folder.path.name, training_data=" ".join(data.remarks[:1]), recipe=text, scores=scores)
     # First what the run found out; an export that fails must not take it along.
-    write_results(folder.path, results, folder.path.name, folder.read_metrics(), text, changes)
-    with _averaged(trainer):
-        # The export copies the model, on a GPU beside what the optimiser would still hold there.
-        trainer.optimizer.zero_grad()
-        trainer.optimizer.state.clear()
-        report = export_model(merged(trainer.model), folder.model, facts)
+    for result in found.before:
+        result.write(folder.path / "results" / "before" / f"{file_name(result.dataset, result.task)}.json")
+    write_results(
+        folder.path, found.results, folder.path.name, folder.read_metrics(), text, found.changes, found.trade_off
+    )
+    report = export_model(model, folder.model, facts)
     for failure in report.failures:
         observer.message(f"export: {failure}")
 
@@ -197,12 +240,10 @@ def _bounds(interval: Interval | None) -> tuple[float | None, float | None]:
     return (None, None) if interval is None else (interval.low, interval.high)
 
 
-def _judge(trainer: Trainer, tasks: list[AnyBuiltTask], name: str) -> list[TaskResult]:
-    embedder = ModelEmbedder(trainer.model, name, max_pixels=trainer.recipe.data.max_pixels)
+def _judge(model: TwoTower, recipe: Recipe, tasks: list[AnyBuiltTask], name: str) -> list[TaskResult]:
     # With local batch norm each process has statistics of its own; the main process's are the model's.
-    distributed.copy_from_main_process(trainer.model.buffers())
-    with _averaged(trainer):
-        return judge(embedder, tasks)
+    distributed.copy_from_main_process(model.buffers())
+    return judge(ModelEmbedder(model, name, max_pixels=recipe.data.max_pixels), tasks)
 
 
 @contextmanager

@@ -103,3 +103,19 @@ def test_the_table_says_which_are_guards() -> None:
     assert first.split()[:5] == ["products", "image_retrieval_recall@1", "25.0", "100.0", "+75.0"]
     assert second.startswith("guard digits acc1")
     assert second.split()[3:6] == ["100.0", "50.0", "-50.0"]
+
+
+def test_the_two_halves_are_all_and_hold_whole_groups() -> None:
+    ranks = np.random.default_rng(3).integers(1, 3, 60).tolist()
+    before, after = retrieval(ranks[::-1]), retrieval(ranks)
+    (first,), (second,) = (compare_results([before], [after], half=half) for half in (0, 1))
+    (whole,) = compare_results([before], [after])
+    assert first.after != second.after
+    assert (first.after + second.after) / 2 == pytest.approx(whole.after)
+    assert first.comparison is not None
+    assert first.comparison.interval.num_units == 15
+
+
+def test_of_a_half_that_cannot_be_told_nothing_is_said() -> None:
+    bare = retrieval([1, 2], examples={})
+    assert compare_results([bare], [bare], half=0) == []
