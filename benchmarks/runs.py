@@ -31,12 +31,14 @@ class Job:
         overrides: of the recipe's keys.
         keeps_outcomes: also keep the tasks' per-example outcomes, in ``outcomes.npz``: arrays by
             ``<dataset>-<task>/<name>``.
+        keeps_model: do not remove the exported model.
     """
 
     name: str
     recipe: str
     overrides: dict[str, Any] = field(default_factory=dict)
     keeps_outcomes: bool = False
+    keeps_model: bool = False
 
 
 def run_all(jobs: Sequence[Job], folder: Path, num_parallel: int) -> dict[str, Metrics]:
@@ -66,7 +68,7 @@ def _use_one_thread() -> None:
 
 
 def run_one(job: Job, folder: Path) -> Metrics:
-    """Train by one job; its checkpoints and its exported model are not kept."""
+    """Train by one job; its checkpoints are not kept, nor its exported model where that is not asked for."""
     import mmcl
 
     target = folder / job.name
@@ -79,7 +81,7 @@ def run_one(job: Job, folder: Path) -> Metrics:
             for name, values in result.examples.items()
         }
         np.savez(target / OUTCOMES, **outcomes)
-    for part in ("checkpoints", "model"):
+    for part in ("checkpoints",) if job.keeps_model else ("checkpoints", "model"):
         shutil.rmtree(target / part, ignore_errors=True)
     return read_metrics(target)
 

@@ -115,10 +115,16 @@ def _half_of(found: Outcomes | None, half: Half | None) -> Outcomes | None:
     if found is None or half is None:
         return found
     values, groups = found
-    names, place = np.unique(np.arange(len(values)) if groups is None else groups, return_inverse=True)
-    order = np.random.default_rng(_SEED_OF_HALVES).permutation(len(names))
-    kept = (order < len(names) // 2)[place] == (half == 0)
+    kept = half_of(len(values), groups, half)
     return values[kept], None if groups is None else groups[kept]
+
+
+def half_of(num_examples: int, groups: NDArray[np.int64] | None, half: Half) -> NDArray[np.bool_]:
+    """Return ``(N,)`` marks of the examples of one half of the groups, drawn by chance, always the same ones."""
+    names, place = np.unique(np.arange(num_examples) if groups is None else groups, return_inverse=True)
+    order = np.random.default_rng(_SEED_OF_HALVES).permutation(len(names))
+    marks: NDArray[np.bool_] = (order < len(names) // 2)[place] == (half == 0)
+    return marks
 
 
 def outcomes(result: TaskResult, metric: str) -> Outcomes | None:

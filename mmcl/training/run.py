@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -231,6 +232,9 @@ def _leave(
     write_results(
         folder.path, found.results, folder.path.name, folder.read_metrics(), text, found.changes, found.trade_off
     )
+    if found.sweep is not None:
+        record = {"alpha": found.sweep.alpha, "points": [asdict(point) for point in found.sweep.points]}
+        (folder.path / "wise_ft.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     report = export_model(model, folder.model, facts)
     for failure in report.failures:
         observer.message(f"export: {failure}")

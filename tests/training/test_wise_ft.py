@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +126,9 @@ def test_a_run_exports_the_recommended_weights(finished: tuple[Recipe, Run]) -> 
     assert run.sweep.alpha in (0.0, 0.5, 1.0)
     assert run.results == run.sweep.results
     assert {result.model for result in run.results} == {run.path.name}
+    kept = json.loads((run.path / "wise_ft.json").read_text())
+    assert kept["alpha"] == run.sweep.alpha
+    assert kept["points"] == [asdict(point) for point in run.sweep.points]
     # The low-rank updates are merged before anything is interpolated.
     exported = build_model(ModelConfig(name=str(run.path))).state_dict()
     start = build_model(recipe.model, recipe.seed).state_dict()
