@@ -25,6 +25,7 @@ from mmcl.training.equal_passes import warn_of_equal_passes
 from mmcl.training.guard import build_judges, warn_of_no_guard
 from mmcl.training.judge import AnyBuiltTask, check_modalities
 from mmcl.training.observer import Observer
+from mmcl.training.sane_ranges import warn_of_rates
 from mmcl.training.trainer import Trainer
 from mmcl.training.view_sizes import check_view_sizes
 
@@ -128,7 +129,7 @@ def plan_recipe(recipe: Recipe) -> Plan:
     check_modalities(recipe.evaluate, model.towers.modalities)
     check_modalities(recipe.guard, model.towers.modalities, "guard")
     check_view_sizes(recipe, model)
-    warnings = [*warn_of_equal_passes(recipe, model), *warn_of_no_guard(recipe)]
+    warnings = [*warn_of_equal_passes(recipe, model), *warn_of_no_guard(recipe), *warn_of_rates(recipe)]
     data = build_train_data(recipe, model.preprocessing, model.tokenizer)
     judges = build_judges(recipe, data)
     trainer = Trainer(recipe, model, data, None, accelerator, Observer())

@@ -31,6 +31,7 @@ from mmcl.training.judge import AnyBuiltTask, check_modalities, headline_metrics
 from mmcl.training.observer import Observer
 from mmcl.training.results import file_name, write_results
 from mmcl.training.run_folder import RunFolder, new_run_folder, newest_run_folder, run_folder_at
+from mmcl.training.sane_ranges import warn_of_rates
 from mmcl.training.trainer import Trainer
 from mmcl.training.view_sizes import check_view_sizes
 from mmcl.training.wise_ft import Sweep, changes_by, sweep_alphas
@@ -92,7 +93,7 @@ def run_recipe(
     check_modalities(recipe.evaluate, model.towers.modalities)
     check_modalities(recipe.guard, model.towers.modalities, "guard")
     check_view_sizes(recipe, model)
-    warnings = [*warn_of_equal_passes(recipe, model), *warn_of_no_guard(recipe)]
+    warnings = [*warn_of_equal_passes(recipe, model), *warn_of_no_guard(recipe), *warn_of_rates(recipe)]
     data = build_train_data(recipe, model.preprocessing, model.tokenizer)
     judges = build_judges(recipe, data, observer.message)
     trainer = Trainer(recipe, model, data, None, accelerator, observer)
