@@ -19,9 +19,12 @@ class SourceConfig(Section):
 
     path: str
     """``glyphs`` or ``digits`` (embedded), a file, a folder, a glob, or a hub id."""
-    format: Literal["auto", "csv", "jsonl", "parquet", "text", "imagefolder", "webdataset", "saved", "hub"] = "auto"
+    format: Literal["auto", "csv", "jsonl", "parquet", "text", "imagefolder", "pairs", "webdataset", "saved", "hub"] = (
+        "auto"
+    )
     """How to read it; ``auto`` goes by the suffix or what the folder holds. ``text`` (.txt) is one text per line, blank
-    lines skipped, as column ``text``."""
+    lines skipped, as column ``text``; ``pairs`` is a folder of pictures, each with its caption in a .txt file of the
+    same name."""
     delimiter: str | None = None
     """What separates csv columns; by default a tab for .tsv, else a comma."""
     config: str | None = None

@@ -7,8 +7,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image
-
+from mmcl.data.pairs_folder import caption_file, is_picture
 from mmcl.errors import UserError, did_you_mean
 
 EMBEDDED = ("glyphs", "digits")
@@ -95,7 +94,7 @@ def _may_be_hub_id(path: str) -> bool:
 
 def _format_of(files: list[Path], file_format: str, key: str) -> str:
     if file_format != "auto":
-        if file_format in ("imagefolder", "saved"):
+        if file_format in ("imagefolder", "pairs", "saved"):
             raise UserError(f"{key}.format: {file_format} reads a folder, and {files[0]} is a file")
         return file_format
     formats = {_FORMAT_OF_SUFFIX.get(file.suffix.lower()) for file in files}
@@ -112,8 +111,8 @@ def _locate_folder(folder: Path, file_format: str, split: str | None, key: str) 
     if file_format == "saved" or (file_format == "auto" and any((folder / name).is_file() for name in _SAVED_MARKERS)):
         return Location("saved", folder=folder)
     found = _contents(folder) if file_format == "auto" else file_format
-    if found == "imagefolder":
-        return Location("imagefolder", folder=_split_folder(folder, split, key))
+    if found in ("imagefolder", "pairs"):
+        return Location(found, folder=_split_folder(folder, split, key))
     if found is None:
         known = ", ".join(_FORMAT_OF_SUFFIX)
         raise UserError(f"{key}.path: {folder} holds neither pictures nor data files ({known})")
@@ -126,17 +125,22 @@ def _locate_folder(folder: Path, file_format: str, split: str | None, key: str) 
 
 def _contents(folder: Path) -> str | None:
     """Tell a folder by its files: pictures win over data files beside them, for example their metadata.csv, and data
-    files over texts, which may be no more than a licence."""
-    pictures = Image.registered_extensions()
+    files over texts, which may be no more than a licence. Pictures are pairs when at least half of them have a caption
+    of their own, a text file of the same name, and no metadata says otherwise."""
     found = None
+    num_pictures = num_captioned = 0
     for number, file in enumerate(folder.rglob("*")):
-        suffix = file.suffix.lower()
-        if suffix in pictures or file.name in _METADATA_NAMES:
+        if file.name in _METADATA_NAMES:
             return "imagefolder"
-        if found in (None, "text"):
-            found = _FORMAT_OF_SUFFIX.get(suffix, found)
-        if found and number >= _NUM_LOOKED_AT:
+        if is_picture(file):
+            num_pictures += 1
+            num_captioned += caption_file(file).is_file()
+        elif found in (None, "text"):
+            found = _FORMAT_OF_SUFFIX.get(file.suffix.lower(), found)
+        if number >= _NUM_LOOKED_AT and (found or num_pictures):
             break
+    if num_pictures:
+        return "pairs" if 2 * num_captioned >= num_pictures else "imagefolder"
     return found
 
 

@@ -19,6 +19,7 @@ import pyarrow.compute as pc  # type: ignore[import-untyped]
 
 from mmcl.data.csv_header import default_delimiter, read_columns
 from mmcl.data.files import Location, locate, missing_path
+from mmcl.data.pairs_folder import load_pairs
 from mmcl.errors import UserError
 from mmcl.recipe_data import SourceConfig
 
@@ -172,6 +173,13 @@ def _open_imagefolder(asked: _Request) -> AnyDataset:
     )
 
 
+def _open_pairs(asked: _Request) -> AnyDataset:
+    folder = asked.location.folder
+    assert folder is not None
+    rows = load_pairs(folder, asked.key)
+    return rows.to_iterable_dataset() if asked.config.streaming else rows
+
+
 def _open_saved(asked: _Request) -> AnyDataset:
     saved = datasets.load_from_disk(str(asked.location.folder))
     if isinstance(saved, datasets.DatasetDict):
@@ -200,6 +208,7 @@ _OPENERS: dict[str, Callable[[_Request], AnyDataset]] = {
     "text": _open_text,
     "webdataset": _open_files,
     "imagefolder": _open_imagefolder,
+    "pairs": _open_pairs,
     "saved": _open_saved,
     "hub": _open_hub,
 }

@@ -62,6 +62,7 @@ def test_glob_finds_files_in_order(folder: Path) -> None:
         ("line.txt", "auto", 'there is no line.txt. Did you mean "lines.txt"?'),
         ("notes.md", "auto", "cannot tell how to read notes.md; known are .csv, .tsv"),
         ("products.csv", "imagefolder", "data.train.format: imagefolder reads a folder"),
+        ("products.csv", "pairs", "data.train.format: pairs reads a folder"),
         ("someone/products", "csv", "there is no someone/products"),
     ],
 )
@@ -124,3 +125,23 @@ def test_folder_of_texts(tmp_path: Path) -> None:
         (tmp_path / name).write_text("x")
     location = locate(str(tmp_path), "auto", None, "data.train")
     assert (location.format, [file.name for file in location.files]) == ("text", ["a.txt", "b.txt"])
+
+
+def test_pictures_are_pairs_when_half_of_them_have_a_text_of_their_name(tmp_path: Path) -> None:
+    write_pictures(tmp_path / "cats", 4)
+    (tmp_path / "cats" / "0.txt").write_text("x")
+    (tmp_path / "readme.txt").write_text("x")
+    assert locate(str(tmp_path), "auto", None, "k").format == "imagefolder"
+    assert locate(str(tmp_path), "pairs", None, "k").format == "pairs"
+    (tmp_path / "cats" / "1.txt").write_text("x")
+    assert locate(str(tmp_path), "auto", None, "k").format == "pairs"
+    (tmp_path / "metadata.csv").write_text("file_name,text\n")
+    assert locate(str(tmp_path), "auto", None, "k").format == "imagefolder"
+
+
+def test_folders_of_splits_may_hold_pairs(tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        write_pictures(tmp_path / split, 1)
+        (tmp_path / split / "0.txt").write_text("x")
+    location = locate(str(tmp_path), "auto", "test", "k")
+    assert (location.format, location.folder) == ("pairs", tmp_path / "test")

@@ -139,6 +139,19 @@ def test_imagefolder_with_metadata(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("streaming", [False, True])
+def test_pairs_of_pictures_and_texts(tmp_path: Path, streaming: bool) -> None:
+    write_pictures(tmp_path, 3)
+    for index in range(3):
+        (tmp_path / f"{index}.txt").write_text(f"text {index}")
+    source = _open(tmp_path, streaming=streaming)
+    assert source.columns == ("image", "text")
+    for index, row in enumerate(_rows(source)):
+        assert decode_image(row["image"]).tobytes() == picture(index).tobytes()
+        assert row["text"] == f"text {index}"
+    assert index == 2
+
+
+@pytest.mark.parametrize("streaming", [False, True])
 def test_limit_takes_the_first_rows(tmp_path: Path, streaming: bool) -> None:
     file = write_lines(tmp_path / "a.jsonl", [{"image": str(i), "text": "x"} for i in range(5)])
     assert [row["image"] for row in _rows(_open(file, limit=2, streaming=streaming))] == ["0", "1"]
