@@ -126,15 +126,37 @@ def build_open_clip(name: str, pretrained: bool) -> LoadedTowers:
         raise UserError(f"cannot load the open_clip model {name}: {reason}") from error
     preprocessing = ImagePreprocessing.from_open_clip(model.visual.preprocess_cfg, name)
     towers = OpenClipTowers(model, config)
-    hf_tokenizer = getattr(backend, "tokenizer", None)
-    pad_id = 0 if hf_tokenizer is None else hf_tokenizer.pad_token_id
-    # Some tokenizers put a token behind the padding, which then is no padding to cut.
-    plain = getattr(backend, "tokenizer_mode", "") == ""
-    tokenizer = OpenClipTokenizer(backend, pad_id, pads_to_max_length=not (plain and towers.takes_short_texts))
+    tokenizer = _tokenizer(backend, towers.takes_short_texts)
     outputs = probe(towers, preprocessing.size, tokenizer)
     towers.image_dim = towers.text_dim = towers.embedding_dim = outputs["image"][1].shape[1]
     freeze_unused(towers, outputs)
     return LoadedTowers(towers, preprocessing, tokenizer, towers.log_scale, towers.logit_bias, name)
+
+
+def load_open_clip_tokenizer(name: str) -> OpenClipTokenizer:
+    """Return the tokenizer of an open_clip model without the model; it pads every text to its longest.
+
+    Args:
+        name: one that `is_open_clip_name`.
+
+    Raises:
+        UserError: an unknown architecture, or a tokenizer that cannot be had.
+    """
+    source, _ = _parse(name, pretrained=False)
+    try:
+        with _quiet_open_clip():
+            return _tokenizer(open_clip.get_tokenizer(source), takes_short_texts=False)
+    except (OSError, RuntimeError, ValueError, KeyError, json.JSONDecodeError) as error:
+        reason = str(error).strip().split("\n")[0]
+        raise UserError(f"cannot load the tokenizer of the open_clip model {name}: {reason}") from error
+
+
+def _tokenizer(backend: Any, takes_short_texts: bool) -> OpenClipTokenizer:
+    hf_tokenizer = getattr(backend, "tokenizer", None)
+    pad_id = 0 if hf_tokenizer is None else hf_tokenizer.pad_token_id
+    # Some tokenizers put a token behind the padding, which then is no padding to cut.
+    plain = getattr(backend, "tokenizer_mode", "") == ""
+    return OpenClipTokenizer(backend, pad_id, pads_to_max_length=not (plain and takes_short_texts))
 
 
 def _parse(name: str, pretrained: bool) -> tuple[str, str | None]:
