@@ -68,11 +68,14 @@ class Quarantine:
     def hold(self, records: Sequence[QuarantineRecord], num_seen: int) -> None:
         """Check the rows that every process finds before training; they are counted apart, and written by `open`.
 
+        The share is taken over the rows of an epoch, up to 1,000, where fewer were seen: one bad picture among a
+        handful of held-out rows stops no run.
+
         Raises:
             UserError: more than ``max_unreadable`` of them were left out.
         """
         self._held.extend(records)
-        if len(records) > self.max_unreadable * num_seen:
+        if len(records) > self.max_unreadable * max(num_seen, min(_FIRST_ROWS, self.rows_per_epoch or 0)):
             raise UserError(self._too_many(len(records), num_seen, records[-1]))
 
     def open(self, is_first_process: bool, is_resumed: bool) -> None:

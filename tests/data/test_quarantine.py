@@ -75,3 +75,11 @@ def test_without_a_folder_it_only_counts(tmp_path: Path, monkeypatch: pytest.Mon
     quarantine.add([_record()], num_seen=10)
     assert quarantine.num_quarantined == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_one_bad_row_of_a_few_held_rows_does_not_stop() -> None:
+    Quarantine(0.01, rows_per_epoch=3_000).hold([_record()], num_seen=60)
+    with pytest.raises(UserError, match="11 of 60 rows"):
+        Quarantine(0.01, rows_per_epoch=3_000).hold([_record()] * 11, num_seen=60)
+    with pytest.raises(UserError, match="1 of 20 rows"):
+        Quarantine(0.01, rows_per_epoch=50).hold([_record()], num_seen=20)
