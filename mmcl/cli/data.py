@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mmcl.cli import source_options as options
+
 if TYPE_CHECKING:
     from mmcl.recipe import Recipe
 
@@ -52,6 +54,60 @@ def preview(
     if not any("image" in view for objective in recipe.objectives for view in objective.views):
         shown = "the texts of each row"
     typer.echo(f"{output}: {shown}")
+
+
+@app.command()
+def check(
+    data: options.Data,
+    held_out: Annotated[
+        str | None, typer.Option("--held-out", help="Rows that must not be learnt from: as DATA, with its columns.")
+    ] = None,
+    held_out_split: Annotated[str | None, typer.Option(help="Split of the held-out rows.")] = None,
+    image: options.Image = None,
+    text: options.Text = None,
+    group: options.Group = None,
+    label: options.Label = None,
+    model: options.Model = None,
+    split: options.Split = None,
+    config: options.Config = None,
+    file_format: options.Format = None,
+    delimiter: options.Delimiter = None,
+    image_root: options.ImageRoot = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Look at the first so many rows only.")] = None,
+    max_unreadable: options.MaxUnreadable = options.DEFAULT_MAX_UNREADABLE,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write all that was found to this JSON file, every row of it.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the same JSON.")] = False,
+) -> None:
+    """Guess the columns of data, and find what is unreadable, empty, repeated, too long, or held out and learnt from.
+
+    Every picture is read once. What is found changes the exit code only where a run would stop at it: then it is 2.
+    """
+    from pydantic import TypeAdapter
+
+    from mmcl.cli.progress import PictureProgress
+    from mmcl.data.check import DataCheck
+    from mmcl.data.check_lines import lines_of
+    from mmcl.data.inspection import compare_to, inspect_data
+    from mmcl.errors import UserError, writing
+
+    source = options.source_given(data, split, config, file_format, delimiter, image_root, limit)
+    columns = options.columns_given(image, text, group, label)
+    with options.own_words(), PictureProgress() as progress:
+        found = inspect_data(source, columns, model, lambda line: None if as_json else typer.echo(line), progress)
+        overlap = None
+        if held_out is not None:
+            other = options.source_given(held_out, held_out_split, None, None, delimiter, image_root)
+            overlap = compare_to(found, other)
+    result = found.check(max_unreadable, overlap)
+    whole = TypeAdapter(DataCheck).dump_json(result, indent=2).decode()
+    if output is not None:
+        with writing(output):
+            output.write_text(whole + "\n", encoding="utf-8")
+    typer.echo(whole if as_json else "\n".join(lines_of(result)))
+    if result.stops_training:
+        raise UserError(options.in_own_words(result.stops_training[0]))
 
 
 def _load(recipe_or_data: str, overrides: list[str]) -> Recipe:

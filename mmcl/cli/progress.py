@@ -63,6 +63,32 @@ class TerminalObserver(Observer):
             self._progress = None
 
 
+class PictureProgress:
+    """A progress bar of the pictures that are read, in a terminal; nothing elsewhere.
+
+    It is called with how many have been read, and of how many.
+    """
+
+    def __init__(self) -> None:
+        columns = (TextColumn("pictures {task.completed}/{task.total}"), BarColumn(bar_width=24), TimeRemainingColumn())
+        self._progress = Progress(*columns, console=Console(stderr=True), transient=True)
+        self._task: Any = None
+
+    def __enter__(self) -> PictureProgress:
+        if self._progress.console.is_terminal:
+            self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._progress.console.is_terminal:
+            self._progress.stop()
+
+    def __call__(self, num_read: int, num_pictures: int) -> None:
+        if self._task is None:
+            self._task = self._progress.add_task("", total=num_pictures)
+        self._progress.update(self._task, completed=num_read)
+
+
 def _facts(record: dict[str, Any]) -> str:
     loss = f"loss {record['loss']:.3f}"
     if record["chance"] is not None:

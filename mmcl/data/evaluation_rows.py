@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import overload
 
@@ -17,10 +15,10 @@ from mmcl.data.hashing import Int64Array
 from mmcl.data.images import DEFAULT_MAX_PIXELS, UnreadableImage, decode_image
 from mmcl.data.labels import is_missing, label_name
 from mmcl.data.loader import TrainData, check_paths_exist
-from mmcl.data.needs import RowNeeds
+from mmcl.data.picture_scan import scan_pictures
 from mmcl.data.quarantine import Quarantine, QuarantineRecord
 from mmcl.data.rows import RowReader
-from mmcl.data.scan import scan_rows
+from mmcl.data.scan import needs_of_whole_rows, scan_rows
 from mmcl.data.sources import Source, open_source
 from mmcl.errors import UserError
 from mmcl.recipe import Recipe
@@ -142,7 +140,7 @@ def open_evaluation_rows(
         resolve_roles(opened, columns, {"image": ""}, place)  # which says what to write
     if roles.image is not None:
         check_paths_exist(RowReader(opened, roles), len(opened.dataset))
-    scan = scan_rows(opened, roles, _needs(roles), f"{key}: columns")
+    scan = scan_rows(opened, roles, needs_of_whole_rows(roles), f"{key}: columns")
     quarantine = Quarantine(max_unreadable)
     quarantine.hold(scan.unusable, num_seen=len(scan.group_ids))
     positions = np.flatnonzero(scan.is_usable)
@@ -188,18 +186,12 @@ def validation_rows(recipe: Recipe, data: TrainData) -> EvaluationRows | None:
     return _read_rows(data.source, roles, positions, data.group_ids, "validation", config.max_pixels, data.quarantine)
 
 
-def _needs(roles: Roles) -> RowNeeds:
-    """Return that a row must have a picture and a text, where there are columns for them."""
-    parts = [part for part, column in (("image", roles.image), ("text.0", roles.text)) if column is not None]
-    return RowNeeds((frozenset(parts),), num_images=int("image" in parts), num_texts=int("text.0" in parts))
-
-
 def _complete(data: TrainData, roles: Roles) -> Int64Array:
     """Return the positions of the held-out rows that have all that ``roles`` name."""
     if not data.is_partial and data.is_complete[data.held_out].all():
         return data.held_out
     held_out = replace(data.source, dataset=data.source.dataset.select(data.held_out))
-    return data.held_out[scan_rows(held_out, roles, _needs(roles), "data.columns").is_usable]
+    return data.held_out[scan_rows(held_out, roles, needs_of_whole_rows(roles), "data.columns").is_usable]
 
 
 def _read_rows(
@@ -214,7 +206,8 @@ def _read_rows(
     reader = RowReader(source, roles)
     left_out = _unlabelled(source, roles, positions)
     if roles.image is not None:
-        left_out = _unusable(reader, positions, max_pixels) + left_out
+        # Hours into a run is no time to find a truncated file.
+        left_out = scan_pictures(reader, positions, max_pixels).unreadable + left_out
     quarantine.hold(left_out, num_seen=len(positions))
     bad = {record.sample_id for record in left_out}
     positions = np.array([position for position in positions.tolist() if position not in bad], dtype=np.int64)
@@ -247,21 +240,6 @@ def _texts(source: Source, roles: Roles, positions: Int64Array) -> list[list[str
 
 def _column(source: Source, column: str, positions: Int64Array) -> list[object]:
     return list(source.dataset.select_columns([column])[positions.tolist()][column])
-
-
-def _unusable(reader: RowReader, positions: Int64Array, max_pixels: int) -> list[QuarantineRecord]:
-    """Decode every picture once: hours into a run is no time to find a truncated file."""
-
-    def reason(position: int) -> QuarantineRecord | None:
-        (row,) = reader.read(np.array([position]))
-        try:
-            decode_image(reader.picture(row), max_pixels)
-        except UnreadableImage as error:
-            return QuarantineRecord(position, None, str(error), reader.path(row), reader.source.name)
-        return None
-
-    with ThreadPoolExecutor(max_workers=os.cpu_count()) as threads:
-        return [record for record in threads.map(reason, positions.tolist()) if record is not None]
 
 
 def _unlabelled(source: Source, roles: Roles, positions: Int64Array) -> list[QuarantineRecord]:

@@ -23,7 +23,7 @@ from mmcl.data.labels import index_labels
 from mmcl.data.needs import RowNeeds
 from mmcl.data.plans import BatchPlan, IndexedPlan
 from mmcl.data.quarantine import Quarantine
-from mmcl.data.remarks import RowFacts, remarks_on
+from mmcl.data.remarks import RowFacts, bytes_never_cut, remarks_on
 from mmcl.data.rows import BatchBuilder, BatchRequest, BuiltBatch, RowReader
 from mmcl.data.sampler import EpochPlan, StratifiedPlan
 from mmcl.data.scan import BoolArray, has_picture, scan_rows
@@ -38,10 +38,6 @@ from mmcl.text.tokenizer import TextTokenizer
 from mmcl.towers.preprocessing import ImagePreprocessing
 
 _NUM_PATHS_CHECKED = 100
-
-_SPARE_TOKENS = 8
-"""A token holds a byte of the caption or more, but for the special ones and a leading space. So a caption that has this
-many bytes less than the tokenizer's limit has tokens is not cut, and need not be tokenised to know."""
 
 
 @dataclass(frozen=True)
@@ -177,7 +173,7 @@ def _indexed_data(recipe: Recipe, needs: RowNeeds, source: Source, roles: Roles,
     data, tokenizer = recipe.data, builder.tokenizer
     if needs.num_images and roles.image is not None:
         check_paths_exist(builder.reader, len(source.dataset))
-    longest = None if tokenizer is None else tokenizer.max_length - _SPARE_TOKENS
+    longest = None if tokenizer is None else bytes_never_cut(tokenizer)
     scan = scan_rows(source, roles, needs, "data.columns", num_bytes=longest)
     quarantine = Quarantine(data.max_unreadable, rows_per_epoch=len(scan.group_ids))
     quarantine.hold(scan.unusable, num_seen=len(scan.group_ids))

@@ -15,6 +15,10 @@ from mmcl.data.needs import name_of
 from mmcl.data.scan import RowScan
 from mmcl.text.tokenizer import TextTokenizer
 
+_SPARE_TOKENS = 8
+"""A token holds a byte of the caption or more, but for the special ones and a leading space. So a caption that has this
+many bytes less than the tokenizer's limit has tokens is not cut."""
+
 
 @dataclass(frozen=True)
 class RowFacts:
@@ -69,11 +73,28 @@ def remarks_on(facts: RowFacts, tokenizer: TextTokenizer | None) -> Iterator[str
         yield f"{num_rows:,} rows to learn from are {num_groups:,} groups; rows of one group are never negatives"
     if (unused := num_rows - facts.num_drawn) > 0:
         yield f"each epoch leaves out {unused:,} rows, others each time, so that all batches are full"
-    if scan.long_captions and tokenizer is not None:
-        cut = tokenizer.count_too_long(scan.long_captions) / len(scan.long_captions) * scan.num_long_captions
-        if cut:
-            share = cut / scan.num_captions
-            yield f"{share:.1%} of the captions are longer than {tokenizer.max_length} tokens and are cut"
+    if tokenizer is not None and (num_cut := count_cut(scan, tokenizer)):
+        share = num_cut / scan.num_captions
+        yield f"{share:.1%} of the captions are longer than {tokenizer.max_length} tokens and are cut"
+
+
+def bytes_never_cut(tokenizer: TextTokenizer) -> int:
+    """Return how many bytes of UTF-8 a caption may have that the tokenizer never cuts, so that only longer ones need be
+    tokenised to know."""
+    return tokenizer.max_length - _SPARE_TOKENS
+
+
+def count_cut(scan: RowScan, tokenizer: TextTokenizer) -> float:
+    """Return how many captions the tokenizer cuts.
+
+    Args:
+        scan: with the captions of more than `bytes_never_cut`. Where it has kept only the first of them, the number is
+            an estimate, and need not be whole.
+        tokenizer: which cuts.
+    """
+    if not scan.long_captions:
+        return 0.0
+    return tokenizer.count_too_long(scan.long_captions) / len(scan.long_captions) * scan.num_long_captions
 
 
 def _left_out(scan: RowScan) -> str:

@@ -91,6 +91,12 @@ def scan_rows(source: Source, roles: Roles, needs: RowNeeds, key: str, num_bytes
     return scan
 
 
+def needs_of_whole_rows(roles: Roles) -> RowNeeds:
+    """Return that a row must have a picture and a caption, where there are columns for them."""
+    parts = [part for part, column in (("image", roles.image), ("text.0", roles.text)) if column is not None]
+    return RowNeeds((frozenset(parts),), num_images=int("image" in parts), num_texts=int("text.0" in parts))
+
+
 def pictures_present(source: Source, column: str) -> BoolArray:
     """Return ``(N,)`` bool: which cells of an indexed source's image column hold something; no picture is read.
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import datasets
@@ -56,3 +57,53 @@ def test_overrides_name_columns(tmp_path: Path) -> None:
 def test_output_that_cannot_be_written_is_one_message(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"--output: cannot write .*: No such file or directory"):
         _preview(write_pairs(tmp_path, 2), "-o", tmp_path / "gone" / "sheet.png")
+
+
+def _check(*arguments: object) -> str:
+    result = CliRunner().invoke(app, ["check", *map(str, arguments)], catch_exceptions=False)
+    assert result.exit_code == 0
+    return result.output
+
+
+def test_check_says_what_it_found(tmp_path: Path) -> None:
+    pairs = write_pairs(tmp_path, 12, num_groups=6)
+    (tmp_path / "5.png").write_bytes(b"")
+    said = _check(pairs, "--max-unreadable", 0.1).splitlines()
+    assert "12 rows   image <- image   text <- text   group <- group" in said
+    assert "pictures   1 cannot be read; none repeats, by pixels" in said
+    assert said[-1] == f"row 5: {tmp_path / '5.png'}: an empty file"
+
+
+def test_check_writes_every_row_of_it(tmp_path: Path) -> None:
+    pairs = write_pairs(tmp_path, 12)
+    for row in range(7):
+        (tmp_path / f"{row}.png").write_bytes(b"")
+    said = _check(pairs, "--max-unreadable", 1, "--json", "--output", tmp_path / "report.json", "--image", "image")
+    report = json.loads(said)
+    assert report == json.loads((tmp_path / "report.json").read_text())
+    assert [bad["row"] for bad in report["unreadable"]] == list(range(7))
+    assert report["guesses"][1]["column"] == "text"
+
+
+def test_findings_that_stop_training_are_a_users_mistake_after_they_are_shown(tmp_path: Path) -> None:
+    pairs = write_pairs(tmp_path, 12)
+    (tmp_path / "5.png").write_bytes(b"")
+    result = CliRunner().invoke(app, ["check", str(pairs)])
+    assert "pictures   1 cannot be read" in result.output
+    assert isinstance(result.exception, UserError)
+    assert str(result.exception).startswith("--max-unreadable: 1 of 12 rows cannot be used")
+
+
+def test_findings_that_stop_nothing_leave_the_exit_code(tmp_path: Path) -> None:
+    pairs = write_pairs(tmp_path, 12)
+    said = _check(pairs, "--held-out", pairs)
+    assert "overlap    12 by group, 12 by picture, 12 by text, of 12 rows of pairs.jsonl" in said
+
+
+def test_check_looks_at_the_first_rows_only(tmp_path: Path) -> None:
+    assert "5 rows   image <- image" in _check(write_pairs(tmp_path, 12), "--limit", 5)
+
+
+def test_held_out_rows_that_are_not_there_are_named_by_their_option(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"^--held-out: there is no .*gone.csv"):
+        _check(write_pairs(tmp_path, 4), "--held-out", tmp_path / "gone.csv")

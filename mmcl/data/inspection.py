@@ -1,0 +1,155 @@
+"""Look at data that nobody has described yet: find out its columns, what it is good for, and what is wrong with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from mmcl.data.check import DataCheck, Overlap, TextLengths, check_rows, measure_lengths, overlap_with
+from mmcl.data.column_facts import is_private, look_at_columns
+from mmcl.data.columns import Roles, resolve_roles
+from mmcl.data.guesses import Guess, columns_of, guess_columns
+from mmcl.data.look import Look, look_at_rows
+from mmcl.data.sources import Source, open_source
+from mmcl.errors import UserError
+from mmcl.recipe import Recipe
+from mmcl.recipe_data import DEFAULT_MAX_PIXELS, ColumnsConfig, SourceConfig
+from mmcl.recipe_files import load_recipe
+from mmcl.text.tokenizer import TextTokenizer
+from mmcl.towers.tokenizer_of import tokenizer_of
+
+_MODEL_KEYS = {"clip": "model", "vision": "model.image.name", "text": "model.text.name"}
+"""Where the packaged recipes of a family name their model."""
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """Data, with what was found out about it.
+
+    Attributes:
+        source: opened.
+        guesses: which column plays which role, by role.
+        columns: the same as a recipe has it.
+        base: the packaged recipe for such data.
+        recipe: that recipe, whole, on the data.
+        look: at its rows.
+        lengths: of its captions; None without a text column.
+    """
+
+    source: Source
+    guesses: dict[str, Guess]
+    columns: ColumnsConfig
+    base: str
+    recipe: Recipe
+    look: Look
+    lengths: TextLengths | None
+
+    @property
+    def unused_columns(self) -> tuple[str, ...]:
+        """Columns that play no role."""
+        played = {guess.column for guess in self.guesses.values()}
+        return tuple(name for name in self.source.columns if name not in played and not is_private(name))
+
+    def check(self, max_unreadable: float, overlap: Overlap | None = None) -> DataCheck:
+        """Draw up what was found, as `check_rows` does."""
+        return check_rows(self.look, tuple(self.guesses.values()), max_unreadable, self.lengths, overlap)
+
+
+def inspect_data(
+    data: SourceConfig,
+    given: ColumnsConfig,
+    model: str | None = None,
+    tell: Callable[[str], None] = lambda line: None,
+    progress: Callable[[int, int], None] = lambda num_read, num_rows: None,
+) -> Inspection:
+    """Open a source, guess its columns, and read all of its rows.
+
+    Args:
+        data: where the rows are.
+        given: columns that need no guess; ``false`` for a role that none plays.
+        model: whose tokenizer counts the captions; by default that of the packaged recipe for such data.
+        tell: given a line for each guess, before the rows are read.
+        progress: called now and then with the number of pictures read, and of rows.
+
+    Raises:
+        UserError: the source cannot be read, a column is not there or its guess is ambiguous, none of the pictures is
+            there, or it holds neither pictures nor texts.
+    """
+    source = open_source(data)
+    guesses = guess_columns(look_at_columns(source), given)
+    for guess in guesses.values():
+        tell(str(guess))
+    columns = columns_of(guesses)
+    roles = resolve_roles(source, columns)
+    base = base_for(roles, source, model)
+    recipe = load_recipe(base, {"data.train": data.path, **({_model_key(base): model} if model is not None else {})})
+    name, tokenizer, reason = _tokenizer(recipe) if roles.text is not None else ("", None, "")
+    look = look_at_rows(
+        source,
+        roles,
+        "data.columns",
+        recipe.data.max_pixels,
+        tokenizer,
+        lambda num_read: progress(num_read, len(source.dataset)),
+    )
+    lengths = None
+    if tokenizer is not None:
+        lengths = measure_lengths(look, tokenizer, name)
+    elif roles.text is not None:
+        lengths = TextLengths(name, not_counted=reason)
+    return Inspection(source, guesses, columns, base, recipe, look, lengths)
+
+
+def compare_to(inspection: Inspection, held_out: SourceConfig) -> Overlap:
+    """Return what the rows of another source have in common with those that were inspected.
+
+    They are compared by the columns that both have.
+
+    Raises:
+        UserError: for whatever is wrong with the other source; and it has neither pictures nor texts in such columns.
+    """
+    source = open_source(held_out, "--held-out")
+    named = inspection.columns.model_dump()
+    shared = {role: column if column in source.columns else False for role, column in named.items()}
+    if not shared["image"] and not shared["text"]:
+        wanted = " nor ".join(f'"{named[role]}"' for role in ("image", "text") if named[role])
+        raise UserError(f"--held-out: {source.name} has no column {wanted} ({', '.join(source.columns)})")
+    roles = resolve_roles(source, ColumnsConfig.model_validate(shared), key="--held-out: columns")
+    return overlap_with(inspection.look, look_at_rows(source, roles, "--held-out: columns", DEFAULT_MAX_PIXELS))
+
+
+def base_for(roles: Roles, source: Source, model: str | None = None) -> str:
+    """Return the packaged recipe for rows that have these columns.
+
+    Args:
+        roles: the columns.
+        source: for the message.
+        model: to start from; labelled pictures go on training one that has seen others.
+
+    Raises:
+        UserError: they have neither pictures nor texts.
+    """
+    if roles.image is not None:
+        if roles.text is not None:
+            return "clip/finetune"
+        return "vision/simclr" if roles.label is None or model is None else "vision/transfer"
+    if roles.text is not None:
+        return "text/simcse"
+    raise UserError(
+        f"{source.name} holds neither pictures nor texts that can be told by looking at it "
+        f"({', '.join(source.columns)}); name a column with --image or --text"
+    )
+
+
+def _model_key(base: str) -> str:
+    return _MODEL_KEYS[base.partition("/")[0]]
+
+
+def _tokenizer(recipe: Recipe) -> tuple[str, TextTokenizer | None, str]:
+    """Return the model's name, its tokenizer, and why there is none."""
+    text = recipe.model.text
+    name = recipe.model.name or (text.name if text is not None else None) or "the model"
+    try:
+        return name, tokenizer_of(recipe.model), ""
+    except UserError as error:
+        return name, None, str(error)
