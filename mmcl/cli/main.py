@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from mmcl import __version__
-from mmcl.cli import data, embed, evaluate, merge, recipes, train
+from mmcl.cli import data, embed, evaluate, init, merge, recipes, train
 from mmcl.errors import RunError, RunStopped, UserError
 
 EXIT_FAILED = 1
@@ -26,6 +26,7 @@ _UsageError: type[Exception] = typer.BadParameter.__bases__[0]
 app = typer.Typer(
     no_args_is_help=True, pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"]}
 )
+app.command()(init.init)
 app.command()(train.train)
 app.command()(evaluate.evaluate)
 app.command()(embed.embed)

@@ -1,9 +1,10 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from mmcl.data.hashing import stable_id
-from mmcl.data.split import is_held_out
+from mmcl.data.split import is_held_out, sensible_share
 
 
 def _ids(names: range) -> np.ndarray:
@@ -27,3 +28,14 @@ def test_split_does_not_move_when_rows_are_added() -> None:
 def test_larger_share_holds_out_the_same_and_more() -> None:
     ids = _ids(range(500))
     assert not (is_held_out(ids, 0.1) & ~is_held_out(ids, 0.3)).any()
+
+
+@pytest.mark.parametrize(
+    ("num_groups", "share"), [(40_000, 0.02), (15_000, 0.05), (6_000, 0.1), (300, 0.1), (70, 0.2), (12, 0.0), (0, 0.0)]
+)
+def test_the_sensible_share_falls_with_the_number_of_groups(num_groups: int, share: float) -> None:
+    assert sensible_share(_ids(range(num_groups))) == share
+
+
+def test_the_sensible_share_counts_groups_and_not_rows() -> None:
+    assert sensible_share(np.repeat(_ids(range(300)), 200)) == sensible_share(_ids(range(300)))
