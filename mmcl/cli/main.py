@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from mmcl import __version__
-from mmcl.cli import data, embed, evaluate, init, merge, recipes, train
+from mmcl.cli import data, embed, evaluate, export, init, merge, recipes, train
 from mmcl.errors import RunError, RunStopped, UserError
 
 EXIT_FAILED = 1
@@ -31,6 +31,7 @@ app.command()(train.train)
 app.command()(evaluate.evaluate)
 app.command()(embed.embed)
 app.command()(merge.merge)
+app.command()(export.export)
 app.add_typer(recipes.app, name="recipes")
 app.add_typer(data.app, name="data")
 

@@ -1,7 +1,7 @@
 """Writing a model so that transformers, sentence-transformers or open_clip open it without this package."""
 
 from mmcl.export.card import ModelCardFacts, Score
-from mmcl.export.export import ExportReport, check_is_new, export_model
+from mmcl.export.export import ExportReport, check_is_new, export_model, export_to_open_clip
 from mmcl.export.verify import MIN_COSINE, FormCheck, verify_export
 
 __all__ = [
@@ -12,5 +12,6 @@ __all__ = [
     "Score",
     "check_is_new",
     "export_model",
+    "export_to_open_clip",
     "verify_export",
 ]

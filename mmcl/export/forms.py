@@ -15,6 +15,7 @@ from transformers.models.auto.processing_auto import PROCESSOR_MAPPING_NAMES
 from mmcl.errors import UserError
 from mmcl.export import sentence_transformers_files as st
 from mmcl.export.pretrained import on_cpu, save_pretrained, write_json
+from mmcl.export.to_open_clip import WEIGHTS_FILE, write_as_open_clip
 from mmcl.model import TwoTower
 from mmcl.text.tokenizer import HuggingFaceTokenizer
 from mmcl.towers.description import HEAD_FOLDER, IMAGE_FOLDER, TEXT_FOLDER, Description
@@ -50,12 +51,17 @@ def write_form(model: TwoTower, folder: Path, form: Form) -> Description:
     Args:
         model: what to write; it may be on any device.
         folder: exists and is empty.
-        form: from `form_of`.
+        form: from `form_of`, or ``open_clip`` for a model of transformers.
 
     Returns:
         What else it takes to load exactly this model again.
+
+    Raises:
+        UserError: a model of transformers that open_clip has no form for.
     """
     towers = model.towers
+    if form == "open_clip" and not isinstance(towers, OpenClipTowers):
+        return write_as_open_clip(model, folder)
     if isinstance(towers, JointTowers):
         _write_joint(model, towers, folder)
         return Description("transformers", model.origin, model.preprocessing)
@@ -236,5 +242,5 @@ def _write_open_clip(model: TwoTower, towers: OpenClipTowers, folder: Path) -> N
     config = {"model_cfg": deepcopy(towers.model_config), "preprocess_cfg": model.preprocessing.to_open_clip()}
     write_json(folder / CONFIG_FILE, config)
     state = on_cpu(towers.state_dict_with(log_scale(model), logit_bias(model)))
-    save_file(state, folder / "open_clip_model.safetensors", metadata={"format": "pt"})
+    save_file(state, folder / WEIGHTS_FILE, metadata={"format": "pt"})
     model.tokenizer.save(folder)

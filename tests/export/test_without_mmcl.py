@@ -15,6 +15,7 @@ from PIL import Image
 from mmcl.embedder import ModelEmbedder
 from mmcl.export import MIN_COSINE
 from mmcl.export.forms import form_of, write_form
+from mmcl.export.to_open_clip import as_open_clip_crops
 from mmcl.model import build_model
 from mmcl.recipe_model import ModelConfig
 from tests.towers import tiny_configs as tiny
@@ -34,6 +35,7 @@ WAYS = {
     "clip-gpt2-last": ["sentence_transformers"],
     "resnet-bert": ["sentence_transformers"],
     "open_clip": ["open_clip"],
+    "clip-to-open_clip": ["open_clip"],
     "lone-vit-mean": ["image_encoder", "sentence_transformers_of_pictures"],
     "lone-vit-pooler": ["sentence_transformers_of_pictures"],
     "lone-dinov2-cls": ["sentence_transformers_of_pictures"],
@@ -62,6 +64,7 @@ def configs(tokenizer: str, open_clip_name: str) -> dict[str, ModelConfig]:
         "convnext-roberta-cls": pair(tiny.CONVNEXT, tiny.ROBERTA, tokenizer, None, {"pooling": "cls"}),
         "clip-gpt2-last": pair(tiny.CLIP_VISION, tiny.GPT2, tokenizer, {"pooling": "cls"}, {"pooling": "last"}),
         "resnet-bert": pair(tiny.RESNET, tiny.BERT, tokenizer, None, {"max_length": 7}),
+        "clip-to-open_clip": joint("clip", tokenizer),
         "open_clip": ModelConfig(name=open_clip_name, pretrained=False),
         "lone-vit-mean": lone_image(tiny.VIT, image_std=(0.2, 0.3, 0.4)),
         "lone-vit-pooler": lone_image(tiny.VIT, pooling="pooler"),
@@ -106,7 +109,11 @@ def cosines(
             model.keep_text_head()
         scramble(model)
         (folder / name).mkdir()
-        write_form(model, folder / name, form_of(model))
+        if name.endswith("-to-open_clip"):
+            model.preprocessing = as_open_clip_crops(model.preprocessing)
+            write_form(model, folder / name, "open_clip")
+        else:
+            write_form(model, folder / name, form_of(model))
         embedder = ModelEmbedder(model, name)
         expected[name] = (
             embedder.encode_images(pictures) if model.has_image_tower else NOTHING,
