@@ -6,14 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 from torchvision.transforms import InterpolationMode, v2
 from torchvision.transforms.v2 import functional as F
 
 from mmcl.recipe_data import AffineConfig, ImageViewConfig
-from mmcl.towers.preprocessing import ImagePreprocessing
+from mmcl.towers.preprocessing import ImagePreprocessing, to_tensor
 
 _BLUR_SIGMA = (0.1, 2.0)
 _SOLARIZE_THRESHOLD = 128
@@ -78,23 +77,19 @@ class ImageView:
             box = self._crop.make_params([image])
             top, left, height, width = (box[name] for name in ("top", "left", "height", "width"))
             crop = np.asarray(image)[top : top + height, left : left + width]
-            pixels = F.resize_image(_to_tensor(crop), [self.size, self.size], self.interpolation, antialias=True)
-            return pixels if self._affine is None else _to_tensor(np.asarray(self._distorted(_to_image(pixels))))
+            pixels = F.resize_image(to_tensor(crop), [self.size, self.size], self.interpolation, antialias=True)
+            return pixels if self._affine is None else to_tensor(np.asarray(self._distorted(_to_image(pixels))))
         plain = self.preprocessing
         if self._affine is not None:
             if min(image.size) > 2 * self.size:
-                image, plain = _to_image(self._plain(self._shrink, image)), self._fit
+                image, plain = _to_image(self._shrink.resize(image)), self._fit
             image = self._distorted(image)
-        return self._plain(plain, image)
+        return plain.resize(image)
 
     def _distorted(self, image: Image.Image) -> Image.Image:
         assert self._affine is not None
         distorted: Image.Image = self._affine.transform(image, self._affine.make_params([image]))
         return distorted
-
-    @staticmethod
-    def _plain(preprocessing: ImagePreprocessing, image: Image.Image) -> Tensor:
-        return preprocessing.resize_pixels(_to_tensor(np.asarray(image)))
 
     def _recoloured(self, pixels: Tensor) -> Tensor:
         jitter = None if self._jitter is None else self._jitter.make_params([pixels])
@@ -104,13 +99,7 @@ class ImageView:
         image = _to_image(pixels)
         if self._jitter is not None:
             image = self._jitter.transform(image, jitter)
-        return _to_tensor(np.asarray(image.convert("L") if is_made_grey else image))
-
-
-def _to_tensor(pixels: NDArray[np.uint8]) -> Tensor:
-    """Return ``(H, W)`` or ``(H, W, 3)`` as ``(1 or 3, H, W)``, copied."""
-    # Copied while it is numpy's, which does it in half the time of torch.
-    return torch.from_numpy(pixels[None].copy() if pixels.ndim == 2 else pixels.transpose(2, 0, 1).copy())
+        return to_tensor(np.asarray(image.convert("L") if is_made_grey else image))
 
 
 def _to_image(pixels: Tensor) -> Image.Image:

@@ -20,8 +20,10 @@ from mmcl.model import TwoTower
 from mmcl.text.tokenizer import HuggingFaceTokenizer
 from mmcl.towers.description import HEAD_FOLDER, IMAGE_FOLDER, TEXT_FOLDER, Description
 from mmcl.towers.joint import JointTowers
-from mmcl.towers.open_clip import CONFIG_FILE, OpenClipTowers
+from mmcl.towers.open_clip import OpenClipTowers
 from mmcl.towers.pair import PairTowers
+from mmcl.towers.preprocessing import ImagePreprocessing
+from mmcl.towers.quick_gelu import CONFIG_FILE
 from mmcl.towers.single import SingleTower
 from mmcl.towers.static import StaticTower
 
@@ -96,8 +98,14 @@ def logit_bias(model: TwoTower) -> float | None:
 
 
 def _is_dual_encoder(model: TwoTower, towers: PairTowers) -> bool:
-    """True when both towers are pooled by themselves, to the width that VisionTextDualEncoderModel expects."""
+    """True when both towers are pooled by themselves, to the width that VisionTextDualEncoderModel expects.
+
+    Its image processor is one of transformers', so that the preprocessing must be one as well.
+    """
+    assert model.preprocessing is not None
     if (towers.image_pooling, towers.text_pooling) != ("pooler", "pooler") or model.logit_bias is not None:
+        return False
+    if not model.preprocessing.fits_a_processor:
         return False
     widths = ((towers.image_model.config, towers.image_dim), (towers.text_model.config, towers.text_dim))
     return all(getattr(config, "hidden_size", width) == width for config, width in widths)
@@ -160,7 +168,7 @@ def _write_router(model: TwoTower, towers: PairTowers, folder: Path) -> None:
         (IMAGE_FOLDER, towers.image_model, towers.image_pooling, towers.image_dim, towers.image_projection),
         (TEXT_FOLDER, towers.text_model, towers.text_pooling, towers.text_dim, towers.text_projection),
     ):
-        modules = _write_tower(folder, part, part, backbone, pooling, width)
+        modules = _write_tower(model, folder, part, part, backbone, pooling, width)
         st.write_dense(folder / f"{part}_projection", projection.weight)
         routes[part] = [*modules, (f"{part}_projection", st.DENSE), (NORMALIZE_FOLDER, st.NORMALIZE)]
     model.preprocessing.to_processor().save_pretrained(folder / IMAGE_FOLDER)
@@ -171,11 +179,12 @@ def _write_router(model: TwoTower, towers: PairTowers, folder: Path) -> None:
 
 
 def _write_tower(
-    folder: Path, part: str, modality: str, backbone: Any, pooling: str, width: int
+    model: TwoTower, folder: Path, part: str, modality: str, backbone: Any, pooling: str, width: int
 ) -> list[tuple[str, str]]:
     """Write one tower, in the sub-folder ``part`` or at the root (empty), and its pooling; return their modules."""
     drops_pooler = hasattr(backbone, "pooler") and backbone.pooler is None
-    save_pretrained(backbone.config, backbone.state_dict(), folder / part, has_pooler=not drops_pooler)
+    config = _with_preprocessing(backbone.config, model.preprocessing) if modality == "image" else backbone.config
+    save_pretrained(config, backbone.state_dict(), folder / part, has_pooler=not drops_pooler)
     st.write_transformer(
         folder / part,
         {modality: ("forward", "pooler_output" if pooling.endswith("pooler") else "last_hidden_state")},
@@ -190,9 +199,18 @@ def _write_tower(
     return [(part, st.TRANSFORMER), (place, st.POOLING)]
 
 
+def _with_preprocessing(config: PreTrainedConfig, preprocessing: ImagePreprocessing | None) -> PreTrainedConfig:
+    """Return a timm model's configuration with the transform in it, where transformers looks before anywhere else."""
+    if preprocessing is None or getattr(config, "pretrained_cfg", None) is None:
+        return config
+    config = deepcopy(config)
+    config.pretrained_cfg = {**config.pretrained_cfg, **preprocessing.to_timm()}
+    return config
+
+
 def _write_single(model: TwoTower, towers: SingleTower, folder: Path) -> dict[str, Any]:
     """Write one tower at the root, its kept head beside it; return what the description says of it."""
-    modules = _write_tower(folder, "", towers.modality, towers.backbone, towers.pooling, towers.embedding_dim)
+    modules = _write_tower(model, folder, "", towers.modality, towers.backbone, towers.pooling, towers.embedding_dim)
     if model.preprocessing is not None:
         model.preprocessing.to_processor().save_pretrained(folder)
     if model.tokenizer is not None:

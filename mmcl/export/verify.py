@@ -120,10 +120,10 @@ def _check(
         return FormCheck(name, None, _NOT_INSTALLED)
     try:
         found = opener(folder, model, pictures)
+        cosines = [_cosines(found[modality], reference).min() for modality, reference in expected.items()]
     except Exception as error:
         # Whatever another library stumbles over belongs in the card, and must not cost the trained model.
         return FormCheck(name, None, f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")
-    cosines = [_cosines(found[modality], reference).min() for modality, reference in expected.items()]
     return FormCheck(name, float(min(cosines)))
 
 

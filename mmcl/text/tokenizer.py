@@ -185,6 +185,10 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
         return AutoTokenizer.from_pretrained(source)
     except (OSError, ValueError, KeyError) as error:
         raise UserError(_not_found(name)) from error
+    except ImportError as error:
+        # The message of a library that lacks is a paragraph, whose first sentence says which.
+        reason = str(error).strip().split(". ")[0]
+        raise UserError(f"cannot load the tokenizer of {name}: {reason}") from error
 
 
 def _not_found(name: str) -> str:

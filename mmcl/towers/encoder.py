@@ -33,6 +33,7 @@ from mmcl.towers.loading import (
 )
 from mmcl.towers.pooling import pool_image, pool_text
 from mmcl.towers.preprocessing import ImagePreprocessing
+from mmcl.towers.quick_gelu import check_transformers_clip
 from mmcl.towers.source import TowerSource, locate_tower
 
 
@@ -172,6 +173,7 @@ def _load_backbone(
         refuse_missing(missing, tower.name)
         model = getattr(model, f"{part}_model")
         return _Backbone(model, model.config, True, tower.name, pooling)
+    check_transformers_clip(source.place, whole)
     model, missing = load_backbone(source.place, config)
     refuse_missing({name for name in missing if not name.startswith("pooler.")}, tower.name)
     return _Backbone(model, config, not missing, tower.name, pooling)

@@ -28,11 +28,13 @@ from mmcl.towers.loading import (
     load_backbone,
     load_config,
     load_preprocessing,
+    longest_text_of_processor,
     num_positions,
     num_token_embeddings,
     refuse_missing,
 )
 from mmcl.towers.preprocessing import ImagePreprocessing
+from mmcl.towers.quick_gelu import check_transformers_clip
 from mmcl.towers.towers import LoadedTowers, Towers, freeze_unused, probe
 
 
@@ -51,8 +53,13 @@ class JointTowers(Towers):
         self.temperature = _Temperature(model)
         self.model = model
         self.masks_padding = masks_padding
-        self._image_tap = _InputTap(getattr(model, "visual_projection", None))
+        # FLAVA has another name for it.
+        self._image_tap = _InputTap(getattr(model, "visual_projection", getattr(model, "image_projection", None)))
         self._text_tap = _InputTap(getattr(model, "text_projection", None))
+        if model.config.model_type == "aimv2":
+            # transformers forgets it, and with it the causal mask of every batch without padding.
+            for layer in model.text_model.encoder.layers:
+                layer.attention.is_causal = True
 
     def encode_image(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         return self._image_tap.features_of(self.model.get_image_features(pixel_values=pixels).pooler_output)
@@ -79,7 +86,12 @@ class _Temperature:
         self.logit_bias: float | None = None
         # ALIGN divides by a temperature where the others multiply by the exponential of a logarithm.
         self._name = "temperature" if hasattr(model, "temperature") else "logit_scale"
-        value = getattr(model, self._name)
+        value = getattr(model, self._name, None)
+        if not isinstance(value, Tensor):
+            raise UserError(
+                f"a {model.config.model_type} has no temperature: it was not made to compare pictures with texts; give"
+                " a joint model that was, or a pair: model: {image: ..., text: ...}"
+            )
         self._shape = value.shape
         self.log_scale = -math.log(value.item()) if self._name == "temperature" else value.item()
         delattr(model, self._name)
@@ -114,6 +126,9 @@ class _InputTap:
         """Return the features behind ``projected``: itself, where the model projects nothing; and ``projected``."""
         # Let go of it, or a whole graph would be kept alive until the next batch.
         features, self._features = self._features, None
+        if projected.dim() == 3:
+            # FLAVA projects every position; what its contrastive loss compares is the first.
+            projected, features = projected[:, 0], None if features is None else features[:, 0]
         return (projected if features is None else features), projected
 
 
@@ -133,6 +148,8 @@ def build_joint(config: ModelConfig) -> LoadedTowers:
         assert config.name is not None
         hf_config, label = load_config(config.name), config.name
         _check_joint(hf_config, label)
+        if config.pretrained:
+            check_transformers_clip(config.name, hf_config)
         backend = load_tokenizer(config.tokenizer or config.name)
         preprocessing = load_preprocessing(config.name, getattr(hf_config, "vision_config", None))
     _check_joint(hf_config, label)
@@ -158,6 +175,7 @@ def assemble_joint(
     text_model = getattr(model, "text_model", model)
     check_ids_fit(backend, num_token_embeddings(text_model, label), label)
     max_length = longest_text(backend, num_positions(text_model), None, label)
+    max_length = min(max_length, longest_text_of_processor(model.config.model_type) or max_length)
     tokenizer = HuggingFaceTokenizer(backend, max_length, attends_to_padding(model.config.model_type))
     towers = JointTowers(model, tokenizer.masks_padding)
     try:
@@ -181,6 +199,12 @@ def assemble_joint(
 
 
 def _check_joint(hf_config: PreTrainedConfig, label: str) -> None:
+    if hf_config.model_type == "siglip2":
+        raise UserError(
+            f"{label} is a SigLIP 2 of variable resolution (NaFlex), which takes each picture in patches and in its own"
+            " shape; here every picture is a square. Give the fixed-resolution checkpoint of the same size, such as"
+            " google/siglip2-base-patch16-224"
+        )
     model_class = MODEL_MAPPING.get(type(hf_config), None)
     if not (hasattr(model_class, "get_image_features") and hasattr(model_class, "get_text_features")):
         raise UserError(
@@ -193,7 +217,7 @@ def _joint_model(config: ModelConfig, hf_config: PreTrainedConfig) -> tuple[PreT
     if config.name is None or not config.pretrained:
         return build_backbone(hf_config), False
     model, missing = load_backbone(config.name, hf_config)
-    refuse_missing(missing, config.name)
+    refuse_missing(missing, config.name, ", ".join(hf_config.architectures or ()))
     return model, True
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import timm
 import torch
+import transformers
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError, safe_open
 from torch import nn
@@ -18,6 +19,7 @@ from transformers import AutoConfig, AutoImageProcessor, AutoModel, PreTrainedCo
 from transformers import logging as transformers_logging
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.models.auto.modeling_auto import MODEL_MAPPING
+from transformers.models.auto.processing_auto import PROCESSOR_MAPPING_NAMES
 
 from mmcl.errors import UserError, did_you_mean
 from mmcl.towers.preprocessing import ImagePreprocessing
@@ -170,15 +172,21 @@ def _check_known(config: PreTrainedConfig) -> None:
         )
 
 
-def refuse_missing(missing: set[str], name: str) -> None:
+def refuse_missing(missing: set[str], name: str, saved_as: str = "") -> None:
     """Refuse a checkpoint that leaves weights of the model to chance.
+
+    Args:
+        missing: names of weights that it lacks.
+        name: of the checkpoint.
+        saved_as: the class that it was saved from, where that explains it.
 
     Raises:
         UserError: naming some of them.
     """
     if missing:
         shown = ", ".join(sorted(missing)[:3])
-        raise UserError(f"the checkpoint {name} lacks {len(missing)} weights of its model, such as {shown}")
+        hint = f"; it was saved from a {saved_as}" if saved_as else ""
+        raise UserError(f"the checkpoint {name} lacks {len(missing)} weights of its model, such as {shown}{hint}")
 
 
 def load_preprocessing(name: str, config: PreTrainedConfig | None) -> ImagePreprocessing:
@@ -216,6 +224,16 @@ def num_positions(model: nn.Module) -> int | None:
     return getattr(model.config, "max_position_embeddings", None)
 
 
+def longest_text_of_processor(model_type: str) -> int | None:
+    """Return how many tokens of a text the processor of a joint model keeps; None where it leaves that to others.
+
+    ALIGN's model takes 512 tokens and its processor 64, because it was trained on those.
+    """
+    processor = getattr(transformers, PROCESSOR_MAPPING_NAMES.get(model_type) or "", None)
+    found: int | None = getattr(processor, "text_kwargs", {}).get("max_length")
+    return found
+
+
 def num_token_embeddings(model: PreTrainedModel, label: str) -> int:
     """Return how many token ids a text model embeds.
 
@@ -223,6 +241,8 @@ def num_token_embeddings(model: PreTrainedModel, label: str) -> int:
         UserError: it embeds no tokens.
     """
     try:
-        return int(model.get_input_embeddings().num_embeddings)
+        # Some text models that are parts of a joint one do not say which of their modules it is.
+        embeds = getattr(getattr(model, "embeddings", None), "token_embedding", None)
+        return int((embeds or model.get_input_embeddings()).num_embeddings)
     except (AttributeError, NotImplementedError) as error:
         raise UserError(f"{label} ({model.config.model_type}) is not a text encoder") from error

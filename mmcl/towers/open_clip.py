@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,9 +17,9 @@ from mmcl.batch import TokenBatch
 from mmcl.errors import UserError, did_you_mean
 from mmcl.text.tokenizer import OpenClipTokenizer
 from mmcl.towers.preprocessing import ImagePreprocessing
+from mmcl.towers.quick_gelu import CONFIG_FILE, check_hub_weights, check_weights_file, quick_gelu_of_tag
 from mmcl.towers.towers import LoadedTowers, Towers, freeze_unused, probe
 
-CONFIG_FILE = "open_clip_config.json"
 _SCHEMES = ("local-dir:", "hf-hub:")
 
 
@@ -106,24 +105,7 @@ def build_open_clip(name: str, pretrained: bool) -> LoadedTowers:
         UserError: an unknown architecture or tag, or weights that cannot be had.
     """
     source, tag = _parse(name, pretrained)
-    try:
-        with _quiet_open_clip():
-            config = open_clip.get_model_config(source)
-            # OpenAI's weights were trained with an activation that the architecture's plain name does not have.
-            quick_gelu = bool(open_clip.get_pretrained_cfg(source, tag).get("quick_gelu")) if tag else False
-            if quick_gelu:
-                config["quick_gelu"] = True
-            model = open_clip.create_model(
-                source,
-                tag,
-                load_weights=pretrained,
-                pretrained_text=pretrained,
-                force_quick_gelu=quick_gelu,
-            )
-            backend = open_clip.get_tokenizer(source)
-    except (OSError, RuntimeError, ValueError, KeyError, json.JSONDecodeError) as error:
-        reason = str(error).strip().split("\n")[0]
-        raise UserError(f"cannot load the open_clip model {name}: {reason}") from error
+    model, config, backend = _create(name, source, tag, pretrained)
     preprocessing = ImagePreprocessing.from_open_clip(model.visual.preprocess_cfg, name)
     towers = OpenClipTowers(model, config)
     tokenizer = _tokenizer(backend, towers.takes_short_texts)
@@ -131,6 +113,34 @@ def build_open_clip(name: str, pretrained: bool) -> LoadedTowers:
     towers.image_dim = towers.text_dim = towers.embedding_dim = outputs["image"][1].shape[1]
     freeze_unused(towers, outputs)
     return LoadedTowers(towers, preprocessing, tokenizer, towers.log_scale, towers.logit_bias, name)
+
+
+def _create(name: str, source: str, tag: str | None, pretrained: bool) -> tuple[Any, dict[str, Any], Any]:
+    """Return open_clip's model, its ``model_cfg`` and its tokenizer."""
+    with _asking_open_clip(name):
+        config = open_clip.get_model_config(source)
+    _check_activation(source, tag, config)
+    # OpenAI's weights were trained with an activation that the architecture's plain name does not have.
+    quick_gelu = tag is not None and quick_gelu_of_tag(source, tag)
+    if quick_gelu:
+        config["quick_gelu"] = True
+    with _asking_open_clip(name):
+        model = open_clip.create_model(
+            source,
+            tag,
+            load_weights=pretrained,
+            force_quick_gelu=quick_gelu,
+            pretrained_text=pretrained,
+            require_pretrained=pretrained,  # else it says in its log alone that the weights are random
+        )
+        return model, config, open_clip.get_tokenizer(source)
+
+
+def _check_activation(source: str, tag: str | None, config: dict[str, Any]) -> None:
+    if source.startswith("hf-hub:"):
+        check_hub_weights(source.removeprefix("hf-hub:"), config)
+    elif tag is not None and Path(tag).is_file() and not open_clip.get_pretrained_cfg(source, tag):
+        check_weights_file(source, tag, config)
 
 
 def load_open_clip_tokenizer(name: str) -> OpenClipTokenizer:
@@ -143,12 +153,8 @@ def load_open_clip_tokenizer(name: str) -> OpenClipTokenizer:
         UserError: an unknown architecture, or a tokenizer that cannot be had.
     """
     source, _ = _parse(name, pretrained=False)
-    try:
-        with _quiet_open_clip():
-            return _tokenizer(open_clip.get_tokenizer(source), takes_short_texts=False)
-    except (OSError, RuntimeError, ValueError, KeyError, json.JSONDecodeError) as error:
-        reason = str(error).strip().split("\n")[0]
-        raise UserError(f"cannot load the tokenizer of the open_clip model {name}: {reason}") from error
+    with _asking_open_clip(name):
+        return _tokenizer(open_clip.get_tokenizer(source), takes_short_texts=False)
 
 
 def _tokenizer(backend: Any, takes_short_texts: bool) -> OpenClipTokenizer:
@@ -182,13 +188,16 @@ def _parse(name: str, pretrained: bool) -> tuple[str, str | None]:
 
 
 @contextmanager
-def _quiet_open_clip() -> Iterator[None]:
-    """Hold back what open_clip logs, and keep it from configuring the root logger as it does so."""
+def _asking_open_clip(name: str) -> Iterator[None]:
+    """Tell of its failures in a line, hold back what it logs, and keep it from configuring the root logger by that."""
     root, handler, level = logging.getLogger(), logging.NullHandler(), logging.root.manager.disable
     root.addHandler(handler)
     logging.disable(logging.ERROR)
     try:
         yield
+    except (OSError, RuntimeError, ValueError, KeyError, ImportError) as error:
+        reason = str(error).strip().split("\n")[0]
+        raise UserError(f"cannot load the open_clip model {name}: {reason}") from error
     finally:
         logging.disable(level)
         root.removeHandler(handler)

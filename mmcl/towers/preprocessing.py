@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 from torchvision.transforms import InterpolationMode
@@ -20,13 +22,19 @@ Triple = tuple[float, float, float]
 # Between a processor that resizes Pillow images and one that resizes tensors, rounding differs by a level or two; a
 # wrong crop, mean or interpolation differs by far more. In units of normalised pixels, whose spread is about 1.
 _PIXEL_TOLERANCE = 0.02
+# What the order of the same operations makes of float32.
+_ROUNDING = 1e-5
+# From this side on, ConvNeXt's image processor ignores the aspect ratio (ConvNextImageProcessor.resize).
+_CONVNEXT_WARP = 384
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class ImagePreprocessing:
     """Resize, crop to a square, scale to [0, 1], normalise: the plain transform of evaluation.
 
-    The pixels are those of transformers' torchvision image processors: antialiased resizing of uint8 tensors.
+    The pixels are exactly those of the library that the model comes from.
 
     Attributes:
         size: side of the square, in pixels.
@@ -36,7 +44,9 @@ class ImagePreprocessing:
         std: divided by, per RGB channel.
         resize_to: side, in pixels, that is scaled to before the crop; None means ``size``.
         crop_rounding: where an odd margin leaves the crop: half a pixel ``down``, as transformers does, or to the
-            ``even`` one, as torchvision's centre crop and so open_clip do.
+            ``even`` one, as torchvision's centre crop and so open_clip and timm do.
+        resampler: what resizes: ``torchvision`` tensors of uint8, as transformers' image processors do, or ``pillow``,
+            as the transforms of open_clip and timm do. They differ by a level or two of 255.
     """
 
     size: int
@@ -46,17 +56,20 @@ class ImagePreprocessing:
     std: Triple = (0.5, 0.5, 0.5)
     resize_to: int | None = None
     crop_rounding: Literal["down", "even"] = "down"
+    resampler: Literal["torchvision", "pillow"] = "torchvision"
 
     def resize(self, image: Image.Image) -> Tensor:
-        """Return ``(3, size, size)`` uint8 of an RGB picture; normalising is left to the device that encodes."""
-        return self.resize_pixels(torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous())
+        """Return ``(3, size, size)`` uint8 of an ``RGB`` picture, ``(1, size, size)`` of one of mode ``L``.
 
-    def resize_pixels(self, pixels: Tensor) -> Tensor:
-        """Return ``(C, size, size)`` uint8 of ``(C, H, W)`` uint8, each channel by itself."""
-        resized = F.resize(
-            pixels, self._resized(*pixels.shape[1:]), InterpolationMode(self.interpolation), antialias=True
-        )
-        height, width = resized.shape[1:]
+        Each channel is resized by itself, so that a grey picture has the pixels of its colour copy. Normalising is left
+        to the device that encodes.
+        """
+        mode = InterpolationMode(self.interpolation)
+        height, width = self._resized(image.height, image.width)
+        if self.resampler == "pillow":
+            resized = to_tensor(np.asarray(image.resize((width, height), _PILLOW_FILTERS[mode])))
+        else:
+            resized = F.resize(to_tensor(np.asarray(image)), [height, width], mode, antialias=True)
         if (height, width) == (self.size, self.size):
             return resized
         return F.crop(resized, self._margin(height), self._margin(width), self.size, self.size)
@@ -101,8 +114,13 @@ class ImagePreprocessing:
         """Return what `to_dict` was called on."""
         return cls(**{**fields, "mean": tuple(fields["mean"]), "std": tuple(fields["std"])})
 
+    @property
+    def fits_a_processor(self) -> bool:
+        """True when `to_processor` gives the same pixels to the last level."""
+        return (self.resampler, self.crop_rounding) == ("torchvision", "down")
+
     def to_processor(self) -> CLIPImageProcessor:
-        """Return a transformers image processor that gives the same pixels, normalised."""
+        """Return the transformers image processor that gives the same pixels, normalised; see `fits_a_processor`."""
         side = self.resize_to or self.size
         return CLIPImageProcessor(
             do_resize=True,
@@ -127,22 +145,32 @@ class ImagePreprocessing:
             UserError: what it does to a test picture is not a resize, a centre crop and a normalisation.
         """
         found = _from_timm(processor.data_config) if hasattr(processor, "data_config") else _from_attributes(processor)
-        if found is None or not found._agrees_with(processor):
+        distances = {} if found is None else {one: one._distance_to(processor) for one in _either_resampler(found)}
+        best = min(distances, key=distances.__getitem__, default=None)
+        if best is None or distances[best] > _PIXEL_TOLERANCE:
             raise UserError(
                 f"{name}: the preprocessing of its {type(processor).__name__} is not a resize to a square, a centre"
                 " crop and a normalisation, which is all that image towers are given here"
             )
-        return found
+        if distances[best] > _ROUNDING:
+            _log.warning(
+                "%s: its %s resizes otherwise than in whole levels of 255, as is done here; pixels differ by a level or"
+                " so, and embeddings a little",
+                name,
+                type(processor).__name__,
+            )
+        return best
 
-    def _agrees_with(self, processor: Any) -> bool:
+    def _distance_to(self, processor: Any) -> float:
+        """Mean distance of the pixels from a processor's, on a test picture."""
         ramp = np.linspace(0, 255, 61 * 47 * 3).reshape(61, 47, 3)
         picture = Image.fromarray((127.5 + 127.5 * np.sin(ramp / 9)).astype(np.uint8))
         theirs = processor(picture, return_tensors="pt").get("pixel_values")
         mean, std = self.pixel_statistics()
         ours = self.normalise(self.resize(picture)[None], mean, std)
-        return (
-            theirs is not None and theirs.shape == ours.shape and bool((theirs - ours).abs().mean() < _PIXEL_TOLERANCE)
-        )
+        if theirs is None or theirs.shape != ours.shape:
+            return float("inf")
+        return float((theirs - ours).abs().mean())
 
     def pixel_statistics(self) -> tuple[Tensor, Tensor]:
         """Return mean and std as ``(3, 1, 1)`` float32 in units of [0, 255], fused as transformers fuses them."""
@@ -166,7 +194,9 @@ class ImagePreprocessing:
         # open_clip's "random" means bicubic outside of training.
         interpolation = "bilinear" if config["interpolation"] == "bilinear" else "bicubic"
         mean, std = _triple(config["mean"]), _triple(config["std"])
-        return cls(sides.pop(), config["resize_mode"], interpolation, mean, std, crop_rounding="even")
+        return cls(
+            sides.pop(), config["resize_mode"], interpolation, mean, std, crop_rounding="even", resampler="pillow"
+        )
 
     def to_open_clip(self) -> dict[str, Any]:
         """Return open_clip's ``preprocess_cfg``, which has no ``resize_to``, nor has any model that came from there."""
@@ -180,6 +210,26 @@ class ImagePreprocessing:
             "fill_color": 0,
         }
 
+    def to_timm(self) -> dict[str, Any]:
+        """Return the fields of timm's ``pretrained_cfg`` that describe a transform."""
+        side = self.resize_to or self.size
+        # timm rounds the quotient down; half a pixel more keeps it from falling below the side.
+        share = self.size / side if int(self.size / (self.size / side)) == side else self.size / (side + 0.5)
+        return {
+            "input_size": [3, self.size, self.size],
+            "interpolation": self.interpolation,
+            "mean": list(self.mean),
+            "std": list(self.std),
+            "crop_pct": share,
+            "crop_mode": "center" if self.resize_mode == "shortest" else "squash",
+        }
+
+
+def to_tensor(pixels: NDArray[np.uint8]) -> Tensor:
+    """Return ``(H, W)`` or ``(H, W, 3)`` as ``(1 or 3, H, W)``, copied."""
+    # Copied while it is numpy's, which does it in half the time of torch.
+    return torch.from_numpy(pixels[None].copy() if pixels.ndim == 2 else pixels.transpose(2, 0, 1).copy())
+
 
 _PILLOW_FILTERS = {
     InterpolationMode.NEAREST_EXACT: 0,
@@ -190,6 +240,10 @@ _PILLOW_FILTERS = {
     InterpolationMode.HAMMING: 5,
 }
 _INTERPOLATIONS = {number: mode.value for mode, number in _PILLOW_FILTERS.items()}
+
+
+def _either_resampler(found: ImagePreprocessing) -> tuple[ImagePreprocessing, ImagePreprocessing]:
+    return replace(found, resampler="torchvision"), replace(found, resampler="pillow")
 
 
 def _triple(values: Any) -> Triple:
@@ -203,14 +257,16 @@ def _from_attributes(processor: Any) -> ImagePreprocessing | None:
     if not getattr(processor, "do_resize", False) or resized is None:
         return None
     shortest, height, width = resized.get("shortest_edge"), resized.get("height"), resized.get("width")
-    side = shortest or height
+    side = size = shortest or height
     if side is None or (shortest is None and height != width):
         return None
-    size = side
     if getattr(processor, "do_center_crop", False) and cropped is not None:
         size = cropped["height"]
         if size != cropped["width"] or size > side:
             return None
+    if shortest is not None and getattr(processor, "crop_pct", None):
+        # ConvNeXt's crops what is smaller, and only squashes what is not.
+        shortest, side = (shortest, int(shortest / processor.crop_pct)) if shortest < _CONVNEXT_WARP else (None, side)
     mean, std = _statistics(processor)
     resample = getattr(processor, "resample", None)
     interpolation = "bilinear" if resample is None else _INTERPOLATIONS[int(resample)]
@@ -241,11 +297,15 @@ def _from_timm(config: dict[str, Any]) -> ImagePreprocessing | None:
     if height != width or crop_mode not in ("center", "squash"):
         return None
     side = int(height / config.get("crop_pct", 1.0))
+    interpolation = config["interpolation"].replace("nearest", InterpolationMode.NEAREST_EXACT.value)
+    if interpolation not in _INTERPOLATIONS.values():
+        return None
     return ImagePreprocessing(
         height,
         "shortest" if crop_mode == "center" else "squash",
-        config["interpolation"],
+        interpolation,
         _triple(config["mean"]),
         _triple(config["std"]),
         None if side == height else side,
+        crop_rounding="even",
     )

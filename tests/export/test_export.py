@@ -12,6 +12,7 @@ from mmcl.export import export as module
 from mmcl.model import build_model
 from mmcl.recipe_model import ModelConfig
 from tests.towers import tiny_configs as tiny
+from tests.towers import tower_families
 from tests.towers.tiny_configs import lone_image, lone_text, pair, scramble
 
 CARD = ModelCardFacts("tiny")
@@ -53,6 +54,22 @@ def test_every_way_to_open_one_tower_is_checked_and_holds(tokenizer: str, tmp_pa
     ways = ["mmcl", "sentence_transformers"] if name == "static" else ["mmcl", "backbone", "sentence_transformers"]
     assert [check.name for check in report.checks] == ways
     assert not report.failures, [str(check) for check in report.failures]
+
+
+@pytest.mark.parametrize("image_size", [None, 48])
+def test_a_pretrained_timm_model_opens_with_its_own_transform(tmp_path: Path, image_size: int | None) -> None:
+    """transformers looks for it in the model's own configuration, whatever lies beside it."""
+    tower_families.save_timm(tmp_path / "timm", input_size=[3, 32, 32], crop_pct=0.875)
+    tower_families.save_text_tower(tower_families.TEXT["bert"], tmp_path / "bert")
+    fields = {"name": str(tmp_path / "timm"), "image_size": image_size, "image_mean": (0.1, 0.2, 0.3)}
+    text = {"name": str(tmp_path / "bert"), "pooling": "pooler"}
+    for config in ({"image": fields}, {"image": fields, "text": text}):
+        model = build_model(ModelConfig.model_validate(config))
+        report = export_model(model, tmp_path / str(len(config)), CARD)
+        # Not a dual encoder, whose image processor cannot crop or resize as timm does.
+        assert report.form == ("single" if len(config) == 1 else "router")
+        assert len(report.checks) == 3
+        assert not report.failures, [str(check) for check in report.failures]
 
 
 def test_nothing_is_left_beside_it(config: ModelConfig, tmp_path: Path) -> None:

@@ -35,6 +35,19 @@ def bare(**tokens: str) -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="[UNK]", **tokens)
 
 
+def test_a_tokenizer_that_needs_another_library_says_which(monkeypatch: pytest.MonkeyPatch) -> None:
+    def lack(name: str) -> None:
+        raise ImportError(" \nSiglipTokenizer requires the protobuf library but it was not found. Checkout the page.\n")
+
+    monkeypatch.setattr(AutoTokenizer, "from_pretrained", lack)
+    with pytest.raises(UserError) as caught:
+        load_tokenizer("google/siglip-base-patch16-224")
+    assert str(caught.value) == (
+        "cannot load the tokenizer of google/siglip-base-patch16-224: SiglipTokenizer requires the protobuf library but"
+        " it was not found"
+    )
+
+
 def test_a_batch_is_as_wide_as_its_longest_text(backend: PreTrainedTokenizerFast) -> None:
     batch = HuggingFaceTokenizer(backend, 8)(["alpha", "a greek letter"])
     assert batch.input_ids.tolist()[0] == [2, 7, 3, 0, 0]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import math
 import weakref
 from pathlib import Path
@@ -7,15 +8,27 @@ from typing import Any
 
 import pytest
 import torch
+import transformers
 from torch.nn import functional as F
-from transformers import AlignConfig, AutoModel, AutoProcessor, CLIPImageProcessor, ViTConfig, ViTModel
+from transformers import (
+    AlignConfig,
+    AutoConfig,
+    AutoModel,
+    AutoProcessor,
+    CLIPImageProcessor,
+    Owlv2ImageProcessor,
+    ViTConfig,
+    ViTModel,
+)
 
 from mmcl.errors import UserError
 from mmcl.export.verify import sample_pictures
 from mmcl.model import build_model
 from mmcl.recipe_model import ModelConfig
 from mmcl.towers.joint import JointTowers, build_joint
+from tests.towers import joint_families
 from tests.towers import tiny_configs as tiny
+from tests.towers import tiny_tokenizers as tokenizers
 from tests.towers.tiny_configs import joint
 
 PIXELS = torch.rand(3, 3, 32, 32)
@@ -129,6 +142,73 @@ def test_one_tower_is_no_joint_model(tmp_path: Path) -> None:
         UserError, match="is a vit, which does not encode both pictures and texts; give a joint model, a pair"
     ):
         build_joint(ModelConfig(name=str(tmp_path)))
+
+
+@pytest.mark.parametrize(
+    ("model_type", "message"),
+    [
+        ("siglip2", r"is a SigLIP 2 of variable resolution \(NaFlex\).* such as google/siglip2-base-patch16-224"),
+        ("xclip", "is a xclip, which does not encode both pictures and texts; give a joint model"),
+        ("bridgetower", "is a bridgetower, which does not encode both pictures and texts"),
+        ("clap", "is a clap, which does not encode both pictures and texts"),
+    ],
+)
+def test_a_family_that_does_not_fit_is_refused_by_its_configuration(
+    tmp_path: Path, model_type: str, message: str
+) -> None:
+    AutoConfig.for_model(model_type).save_pretrained(tmp_path)
+    with pytest.raises(UserError, match=message) as caught:
+        build_joint(ModelConfig(name=str(tmp_path)))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_model_that_compares_nothing_is_refused(tmp_path: Path) -> None:
+    """BLIP-2 has features of pictures and of texts, in two spaces, for a language model."""
+    language = {"model_type": "opt", "vocab_size": 100, "hidden_size": 16, "num_hidden_layers": 1, "ffn_dim": 16}
+    language |= {"num_attention_heads": 2, "word_embed_proj_dim": 16}
+    config = AutoConfig.for_model(
+        "blip-2",
+        vision_config=tiny.PATCHES,
+        text_config=language,
+        qformer_config={**tiny.SIZES, "encoder_hidden_size": 16, "vocab_size": 100},
+    )
+    AutoModel.from_config(config).save_pretrained(tmp_path)
+    tokenizers.bert().save_pretrained(tmp_path)
+    with pytest.raises(UserError, match="a blip-2 has no temperature: it was not made to compare pictures with texts"):
+        build_joint(ModelConfig(name=str(tmp_path)))
+
+
+@pytest.mark.parametrize("saved_as", ["BlipForImageTextRetrieval", "CLIPForImageClassification"])
+def test_a_checkpoint_of_something_else_says_what_it_was_saved_from(tmp_path: Path, saved_as: str) -> None:
+    name = "blip" if saved_as.startswith("Blip") else "clip"
+    joint_families.save(joint_families.FAMILIES[name], tmp_path, getattr(transformers, saved_as))
+    with pytest.raises(UserError, match=rf"lacks \d+ weights of its model, such as logit_scale.*from a {saved_as}$"):
+        build_joint(ModelConfig(name=str(tmp_path)))
+
+
+def test_pictures_that_are_padded_to_a_square_are_refused(tmp_path: Path) -> None:
+    joint_families.save(joint_families.FAMILIES["owlvit"], tmp_path)
+    (tmp_path / "processor_config.json").unlink()
+    Owlv2ImageProcessor(size={"height": 32, "width": 32}).save_pretrained(tmp_path)
+    with pytest.raises(UserError, match="preprocessing of its Owlv2ImageProcessor is not a resize to a square"):
+        build_joint(ModelConfig(name=str(tmp_path)))
+
+
+def test_the_longest_text_is_the_processors_where_it_says_one(tmp_path: Path) -> None:
+    joint_families.save(joint_families.FAMILIES["align"], tmp_path)
+    assert build_joint(ModelConfig(name=str(tmp_path))).tokenizer.max_length == 64, "not the 80 that the model takes"
+
+
+def test_preprocessing_of_the_first_checkpoints_is_read(tmp_path: Path) -> None:
+    """As OpenAI's repositories on the hub have it."""
+    joint_families.save(joint_families.FAMILIES["clip"], tmp_path)
+    before = build_joint(ModelConfig(name=str(tmp_path))).preprocessing
+    (tmp_path / "processor_config.json").unlink()
+    fields = {"feature_extractor_type": "CLIPFeatureExtractor", "size": 32, "crop_size": 32, "resample": 3}
+    fields |= dict.fromkeys(("do_center_crop", "do_normalize", "do_resize"), True)
+    fields |= {"image_mean": list(before.mean), "image_std": list(before.std)}
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(fields))
+    assert build_joint(ModelConfig(name=str(tmp_path))).preprocessing == before
 
 
 def test_misspelt_field_of_a_tower_is_named_with_its_place(tokenizer: str) -> None:

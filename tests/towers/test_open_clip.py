@@ -104,3 +104,12 @@ def test_loading_leaves_logging_as_it_was(open_clip_name: str, monkeypatch: pyte
     build_open_clip(open_clip_name, pretrained=False)
     assert logging.root.handlers == []
     assert logging.root.manager.disable == disabled
+
+
+def test_a_folder_without_weights_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "open_clip_config.json").write_text(json.dumps({"model_cfg": OPEN_CLIP}))
+    with pytest.raises(
+        UserError, match=r"cannot load the open_clip model .*: Required pretrained weights .* could not"
+    ):
+        build_open_clip(f"local-dir:{tmp_path}", pretrained=True)
+    build_open_clip(f"local-dir:{tmp_path}", pretrained=False)
