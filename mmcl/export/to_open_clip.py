@@ -16,9 +16,9 @@ from mmcl.export.pretrained import on_cpu, write_json
 from mmcl.model import TwoTower
 from mmcl.towers.description import Description
 from mmcl.towers.joint import JointTowers
-from mmcl.towers.open_clip import CONFIG_FILE
 from mmcl.towers.pair import PairTowers
 from mmcl.towers.preprocessing import ImagePreprocessing
+from mmcl.towers.quick_gelu import CONFIG_FILE
 
 WEIGHTS_FILE = "open_clip_model.safetensors"
 
