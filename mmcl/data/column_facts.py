@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,8 +22,9 @@ _NUM_CELLS = 64
 """Looked at of each column, spread over the rows."""
 _NUM_PICTURES = 16
 """Of them, how many are opened."""
-_ONE_ROW_IN = 1_000
-"""More different values than one row in so many, and the values of a column are no longer few."""
+_MOST_CLASSES = 1_000
+"""More different values are no longer few."""
+_ROWS_AT_A_TIME = 1_000
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ class ColumnFacts:
     @property
     def has_few_values(self) -> bool:
         """Whether it has two values or more, each in five rows or more on the average, and a thousand at the most."""
-        few = self.num_distinct is not None and 2 <= self.num_distinct <= _ONE_ROW_IN
+        few = self.num_distinct is not None and 2 <= self.num_distinct <= _MOST_CLASSES
         return few and 5 * (self.num_distinct or 0) <= self.num_present
 
     @property
@@ -104,9 +105,7 @@ class ColumnFacts:
 
 def look_at_columns(source: Source) -> list[ColumnFacts]:
     """Look at every column of an indexed source, but for those that a library keeps for itself (``__key__``)."""
-    names = [name for name in source.columns if not is_private(name)]
-    counts = _count_values(source, names)
-    return [_look_at(source, name, *counts[name]) for name in names]
+    return [_look_at(source, name) for name in source.columns if not is_private(name)]
 
 
 def is_private(name: str) -> bool:
@@ -114,16 +113,15 @@ def is_private(name: str) -> bool:
     return name.startswith("__")
 
 
-def _count_values(source: Source, names: Sequence[str]) -> dict[str, tuple[int, int | None]]:
-    """Return how many cells hold something, and how many different values there are, by column."""
-    counts: dict[str, tuple[int, int | None]] = {}
-    for name in names:
-        cells = source.dataset.select_columns([name]).with_format("arrow")[:][name]
-        cells = cells.drop_null()
-        if pa.types.is_string(cells.type) or pa.types.is_large_string(cells.type):
-            cells = cells.filter(pc.not_equal(pc.utf8_trim_whitespace(cells), ""))
-        counts[name] = len(cells), pc.count_distinct(cells).as_py() if _has_one_value(cells.type) else None
-    return counts
+def _count_values(source: Source, name: str) -> tuple[int, int | None]:
+    """Return how many cells of a column hold something, and how many different values there are."""
+    column = source.dataset.select_columns([name]).with_format("arrow")
+    if not _has_one_value(source.dataset.features.arrow_schema.field(name).type):  # pictures, which are not all read
+        return sum(len(rows) - rows[name].null_count for rows in column.iter(_ROWS_AT_A_TIME)), None
+    cells = column[:][name].drop_null()
+    if pa.types.is_string(cells.type) or pa.types.is_large_string(cells.type):
+        cells = cells.filter(pc.not_equal(pc.utf8_trim_whitespace(cells), ""))
+    return len(cells), pc.count_distinct(cells).as_py()
 
 
 def _has_one_value(kind: pa.DataType) -> bool:
@@ -136,7 +134,8 @@ def _has_one_value(kind: pa.DataType) -> bool:
     )
 
 
-def _look_at(source: Source, name: str, num_present: int, num_distinct: int | None) -> ColumnFacts:
+def _look_at(source: Source, name: str) -> ColumnFacts:
+    num_present, num_distinct = _count_values(source, name)
     feature = (source.dataset.features or {}).get(name)
     reader = RowReader(source, Roles(image=name), ("image",))
     cells = _some_cells(reader, name, len(source.dataset))

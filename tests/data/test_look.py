@@ -23,7 +23,7 @@ def _look(file: Path, tokenizer: CharacterTokenizer | None = None, **columns: An
 def _table(folder: Path) -> Path:
     names = write_pictures(folder, 5)
     (folder / names[2]).write_bytes(b"")
-    captions = [["A  Hat", "a shoe"], "a hat", "", "A sock", None]
+    captions = [["A  Hat", "a shoe"], "a hat", "a coat", "A sock", None]
     rows = [
         {"image": name if name != "1.png" else None, "text": captions[index], "group": str(index // 2), "label": "x"}
         for index, name in enumerate(names)
@@ -38,7 +38,7 @@ def test_a_look_finds_what_each_row_has(tmp_path: Path) -> None:
     look = _look(_table(tmp_path))
     assert look.num_rows == 5
     assert look.scan.has["image"].tolist() == [True, False, True, True, True]
-    assert look.scan.has["text.0"].tolist() == [True, True, False, True, False]
+    assert look.scan.has["text.0"].tolist() == [True, True, True, True, False]
     assert [bad.sample_id for bad in look.pictures.unreadable] == [2]
     assert look.is_usable.tolist() == [True, False, False, True, False]
     assert (look.unlabelled, look.num_classes) == ((3,), 1)
@@ -46,7 +46,7 @@ def test_a_look_finds_what_each_row_has(tmp_path: Path) -> None:
 
 def test_texts_are_the_same_but_for_case_and_spaces(tmp_path: Path) -> None:
     texts = _look(_table(tmp_path)).texts
-    assert sorted(texts) == [0, 1, 3]
+    assert sorted(texts) == [0, 1, 2, 3]
     assert texts[0][0] == texts[1][0]
     assert len({*texts[0], *texts[3]}) == 3
 
