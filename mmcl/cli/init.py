@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from mmcl.recipe_data import SourceConfig
     from mmcl.recipe_draft import Draft
 
+_TABLES = {".csv", ".tsv", ".jsonl", ".parquet"}
+
 
 def init(
     data: options.Data,
@@ -53,6 +55,8 @@ def init(
         found = inspect_data(source, columns, model, typer.echo, progress)
     if found.unused_columns:
         typer.echo(f"not used: {', '.join(found.unused_columns)}")
+    for table in _tables_beside(data) if found.look.roles.text is None else []:
+        typer.echo(f"not read: {table}, which lies beside the pictures; mmcl init {shlex.quote(str(table))} reads it")
     held_out = hold_out(found.look)
     check = found.check(max_unreadable, overlap_within(found.look, held_out.rows) if held_out.share else None)
     typer.echo("\n".join([*lines_of(check), held_out.said]))
@@ -85,6 +89,12 @@ def _target(data: str, output: Path | None) -> Path:
     if output.exists():
         raise UserError(f"{output} exists, and is left as it is; name another file with --output")
     return output
+
+
+def _tables_beside(data: str) -> list[Path]:
+    """Return the tables in a folder that was read as one of pictures; their captions were not."""
+    folder = Path(data).expanduser()
+    return sorted(file for file in folder.iterdir() if file.suffix in _TABLES) if folder.is_dir() else []
 
 
 def _draft(

@@ -264,3 +264,11 @@ def test_options_are_written_down(here: Path, mmcl: Main) -> None:
     assert (data.train.delimiter, data.train.image_root) == (";", "root2")
     assert (data.columns.group, data.columns.text) == (False, "title")
     assert json.loads(data.train.model_dump_json())["limit"] is None
+
+
+def test_a_table_beside_pictures_is_not_passed_over_in_silence(here: Path, mmcl: Main) -> None:
+    write_pictures(here / "shop", 4)
+    (here / "shop" / "titles.csv").write_text("file,title\n0.png,a hat\n")
+    out = mmcl("init", "shop")[1]
+    assert "not read: shop/titles.csv, which lies beside the pictures; mmcl init shop/titles.csv reads it" in out
+    assert "not read" not in mmcl("init", "shop/titles.csv", "--image-root", "shop")[1]
