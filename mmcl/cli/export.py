@@ -11,31 +11,45 @@ import typer
 if TYPE_CHECKING:
     from mmcl.model import TwoTower
 
-FORMS = ("open_clip",)
+FORMS = ("open_clip", "onnx")
 
 
 def export(
     model: Annotated[str, typer.Argument(help='A run, a model folder, a Hugging Face id, or open_clip\'s "ARCH,TAG".')],
-    to: Annotated[str, typer.Option(help="open_clip.")],
+    to: Annotated[str, typer.Option(help="open_clip or onnx.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="New folder.")],
 ) -> None:
     """Write a model in the form of another library, open it there, and compare; what differs is not kept."""
     from mmcl.embedder import load
     from mmcl.errors import UserError, did_you_mean, writing
-    from mmcl.export import ModelCardFacts, check_is_new, export_to_open_clip
+    from mmcl.export import check_is_new
 
     if to not in FORMS:
         raise UserError(f"--to must be {' or '.join(FORMS)}, got {to}.{did_you_mean(to, FORMS)}")
     check_is_new(output)
+    if to == "onnx":
+        from mmcl.export.to_onnx import check_onnx_is_installed
+
+        check_onnx_is_installed()
     loaded = load(model, "cpu").model
-    facts = ModelCardFacts(output.resolve().name, f"Converted from `{model}`; its own card says what it learnt from.")
     with writing(output):
-        checks = export_to_open_clip(loaded, output, facts).checks
-    for check in checks:
-        typer.echo(str(check))
-    for note in _notes(loaded):
-        typer.echo(note)
+        for line in _to_onnx(loaded, model, output) if to == "onnx" else _to_open_clip(loaded, model, output):
+            typer.echo(line)
     typer.echo(f"{output}: {to}")
+
+
+def _to_open_clip(model: TwoTower, name: str, output: Path) -> Iterator[str]:
+    from mmcl.export import ModelCardFacts, export_to_open_clip
+
+    facts = ModelCardFacts(output.resolve().name, f"Converted from `{name}`; its own card says what it learnt from.")
+    yield from map(str, export_to_open_clip(model, output, facts).checks)
+    yield from _notes(model)
+
+
+def _to_onnx(model: TwoTower, name: str, output: Path) -> Iterator[str]:
+    from mmcl.export.to_onnx import export_to_onnx
+
+    yield str(export_to_onnx(model, output, name).check)
 
 
 def _notes(model: TwoTower) -> Iterator[str]:

@@ -120,14 +120,15 @@ def _check(
         return FormCheck(name, None, _NOT_INSTALLED)
     try:
         found = opener(folder, model, pictures)
-        cosines = [_cosines(found[modality], reference).min() for modality, reference in expected.items()]
+        smallest = min(cosines(found[modality], reference).min() for modality, reference in expected.items())
     except Exception as error:
         # Whatever another library stumbles over belongs in the card, and must not cost the trained model.
         return FormCheck(name, None, f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")
-    return FormCheck(name, float(min(cosines)))
+    return FormCheck(name, float(smallest))
 
 
-def _cosines(rows: Tensor | Rows, reference: Rows) -> Rows:
+def cosines(rows: Tensor | Rows, reference: Rows) -> Rows:
+    """Return ``(N,)`` cosines of ``(N, D)`` rows with their references, in float64."""
     found = torch.as_tensor(rows).double()
     return F.cosine_similarity(found, torch.from_numpy(reference).double()).numpy()
 

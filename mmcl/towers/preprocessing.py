@@ -127,7 +127,7 @@ class ImagePreprocessing:
             size={"shortest_edge": side} if self.resize_mode == "shortest" else {"height": side, "width": side},
             do_center_crop=self.resize_mode == "shortest" or side != self.size,
             crop_size={"height": self.size, "width": self.size},
-            resample=_PILLOW_FILTERS[InterpolationMode(self.interpolation)],
+            resample=PILLOW_FILTERS[InterpolationMode(self.interpolation)],
             image_mean=list(self.mean),
             image_std=list(self.std),
             do_convert_rgb=True,
@@ -231,7 +231,7 @@ def to_tensor(pixels: NDArray[np.uint8]) -> Tensor:
     return torch.from_numpy(pixels[None].copy() if pixels.ndim == 2 else pixels.transpose(2, 0, 1).copy())
 
 
-_PILLOW_FILTERS = {
+PILLOW_FILTERS = {
     InterpolationMode.NEAREST_EXACT: 0,
     InterpolationMode.LANCZOS: 1,
     InterpolationMode.BILINEAR: 2,
@@ -239,7 +239,7 @@ _PILLOW_FILTERS = {
     InterpolationMode.BOX: 4,
     InterpolationMode.HAMMING: 5,
 }
-_INTERPOLATIONS = {number: mode.value for mode, number in _PILLOW_FILTERS.items()}
+_INTERPOLATIONS = {number: mode.value for mode, number in PILLOW_FILTERS.items()}
 
 
 def _either_resampler(found: ImagePreprocessing) -> tuple[ImagePreprocessing, ImagePreprocessing]:
