@@ -29,8 +29,10 @@ from evaluation.changes import half_of
 ROOT = Path(__file__).resolve().parents[1]
 TEMPLATES = ("a photo of a {}", "a picture of a {}", "{}", "clothes: {}")
 IMAGE_SIZE = 64
-NUM_EMOJI_COPIES = 8
-"""How often an emoji's drawing stands beside the glyphs, of which there are thirty times as many."""
+NUM_EMOJI_COPIES = 16
+"""How often an emoji's drawing stands beside the glyphs."""
+GLYPHS_EVERY = 4
+"""One glyph in so many is learnt from."""
 MODEL = {
     "image": {
         "config": {"model_type": "convnext", "hidden_sizes": [32, 64, 128, 192], "depths": [1, 1, 2, 1]},
@@ -76,6 +78,7 @@ def write_pretraining_rows(folder: Path, emoji: Path) -> Path:
     path = folder / "pretraining"
     if not (path / "state.json").is_file():
         glyphs = load_glyphs("train").select_columns(["image", "text", "group"])
+        glyphs = glyphs.select(range(0, len(glyphs), GLYPHS_EVERY))
         noto = datasets.load_dataset("imagefolder", data_dir=str(emoji / "noto"), split="train")
         noto = noto.select_columns(["image", "text", "concept"]).rename_column("concept", "group")
         noto = noto.cast(glyphs.features)
@@ -125,6 +128,14 @@ def pretraining(folder: Path, emoji: Path, clothing: Path) -> Job:
         "data.train": {"path": str(write_pretraining_rows(folder, emoji)), "format": "saved"},
         "data.validation": 0,
         "data.columns": {"image": "image", "text": "text", "group": "group", "label": False},
+        "data.image_views": [
+            {
+                "random_resized_crop": [0.7, 1.0],
+                "affine": {"degrees": 8, "translate": 0.05, "scale": [0.8, 1.1], "shear": 8},
+                "color_jitter": [0.2, 0.2, 0.2, 0.05],
+                "grayscale": 0.1,
+            }
+        ],
         **PRETRAINING,
         "evaluate": [target, guard],
     }

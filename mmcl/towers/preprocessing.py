@@ -67,7 +67,7 @@ class ImagePreprocessing:
         mode = InterpolationMode(self.interpolation)
         height, width = self._resized(image.height, image.width)
         if self.resampler == "pillow":
-            resized = to_tensor(np.asarray(image.resize((width, height), _PILLOW_FILTERS[mode])))
+            resized = to_tensor(np.asarray(image.resize((width, height), PILLOW_FILTERS[mode])))
         else:
             resized = F.resize(to_tensor(np.asarray(image)), [height, width], mode, antialias=True)
         if (height, width) == (self.size, self.size):
