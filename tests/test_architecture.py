@@ -22,6 +22,8 @@ FORBIDDEN = {
     "mmcl/module.py": ["mmcl.training", "mmcl.cli", "mmcl.export", "mmcl.data", "evaluation"],
     "mmcl/training": ["mmcl.cli"],
     "mmcl/export": ["mmcl.training", "mmcl.cli", "mmcl.module", "mmcl.objectives"],
+    "mmcl/vectors": ["mmcl.training", "mmcl.cli", "mmcl.module", "mmcl.objectives", "mmcl.export"],
+    "mmcl/interpolation.py": ["mmcl.training", "mmcl.cli", "mmcl.module", "mmcl.objectives", "mmcl.export"],
 }
 ALLOWED = {"mmcl/losses": ["mmcl.losses"]}
 COLLECTIVES = {"all_reduce", "all_gather", "all_gather_into_tensor", "reduce_scatter_tensor", "broadcast", "barrier"}
