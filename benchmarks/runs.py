@@ -93,8 +93,10 @@ def finished_metrics(job: Job, folder: Path) -> Metrics:
     run = folder / job.name
     if not (run / "report.html").is_file() or (job.keeps_outcomes and not (run / OUTCOMES).is_file()):
         return {}
-    recipe = dump_recipe(load_recipe(job.recipe, job.overrides))
-    return read_metrics(run) if (run / "recipe.yaml").read_text(encoding="utf-8") == recipe else {}
+    asked, found = load_recipe(job.recipe, job.overrides), load_recipe(run / "recipe.yaml")
+    if asked.objectives is None:  # which the run has settled
+        asked = asked.model_copy(update={"objectives": found.objectives})
+    return read_metrics(run) if dump_recipe(asked) == dump_recipe(found) else {}
 
 
 def read_metrics(run: Path) -> Metrics:

@@ -118,7 +118,7 @@ def build_steps(batch_size: int) -> dict[str, Step]:
     print(f"captions: {batch.texts[0].attention_mask.sum(1).min()} to {batch.texts[0].input_ids.shape[1]} tokens")
 
     recipe = Recipe.model_validate({"data": "unused", "lr": 1e-5, "weight_decay": 0.2})
-    module = ContrastiveModule(ours, recipe.objectives).train()
+    module = ContrastiveModule(ours, recipe.chosen_objectives).train()
 
     def bf16() -> Any:
         return torch.autocast(device.type, torch.bfloat16)

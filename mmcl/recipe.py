@@ -11,6 +11,7 @@ from typing import Any, Literal
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from mmcl.objectives.configs import AnyObjective, expand_objective
+from mmcl.objectives.configs.cross_modal import CLIPConfig
 from mmcl.recipe_data import DataConfig
 from mmcl.recipe_fields import Fraction, MomentDecay, Positive
 from mmcl.recipe_model import ModelConfig
@@ -39,8 +40,9 @@ class Recipe(Section):
     """What to learn from."""
     tuning: TuningConfig = TuningConfig()
     """How much of the model is trained."""
-    objectives: tuple[AnyObjective, ...] = Field(default=("clip",), validate_default=True, min_length=1)
-    """Weighted sum to minimise. Short forms: ``clip``, ``{clip: 0.5}``."""
+    objectives: tuple[AnyObjective, ...] | None = Field(default=None, min_length=1)
+    """Weighted sum to minimise. Short forms: ``clip``, ``{clip: 0.5}``. null is the checkpoint's own: SigLIP's where
+    the model has SigLIP's bias, else CLIP's; the recipe that a run saves says which."""
     batch_size: int = Field(default=256, gt=1)
     """Rows per optimiser step, over all processes."""
     micro_batch_size: int | None = Field(default=None, gt=0)
@@ -115,6 +117,11 @@ class Recipe(Section):
         """The interpolations to judge, from 0 to 1, both among them; none where there is nothing to choose by."""
         asked = tuple(number / 10 for number in range(1, 10)) if self.wise_ft is None else self.wise_ft
         return tuple(sorted({0.0, 1.0, *asked})) if self.guard and self.evaluate and asked else ()
+
+    @property
+    def chosen_objectives(self) -> tuple[AnyObjective, ...]:
+        """``objectives``; CLIP's where they are left to a checkpoint, of which SigLIP's needs the same of a row."""
+        return (CLIPConfig(),) if self.objectives is None else self.objectives
 
     @property
     def peak_lr(self) -> float:

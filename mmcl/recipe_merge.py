@@ -24,7 +24,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from mmcl.errors import UserError
 from mmcl.recipe import OPTIMIZER_FIELDS, Recipe
 from mmcl.recipe_model import ImageTowerConfig, ModelConfig, TextTowerConfig
-from mmcl.recipe_sections import Sections, expand, expand_item, fields_of, narrow, sections_at, sections_in
+from mmcl.recipe_sections import Sections, expand, expand_item, fields_of, is_list, narrow, sections_at, sections_in
 from mmcl.recipe_yaml import OVERRIDE, KeyPath, Node, Origin, Problem, at_origin, dotted, read_value
 
 _KINDS: dict[type, tuple[frozenset[str], ...]] = {
@@ -143,6 +143,8 @@ def _list_at(root: Node, path: KeyPath) -> list[Node] | None:
 def _default_list(root: Node, path: KeyPath) -> list[Node] | None:
     field = fields_of(sections_at(path[:-1], root)).get(str(path[-1]))
     default = field.get_default(call_default_factory=True) if field else None
+    if field and default is None and is_list(field.annotation):
+        raise UserError(f"{dotted(path)} is null, which has no entries: write {dotted(path)}=[...], all of it")
     if not isinstance(default, (list, tuple)):
         return None
     origin = Origin(f"the default of {dotted(path)}", None, 0)

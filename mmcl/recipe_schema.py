@@ -19,7 +19,10 @@ def recipe_schema() -> dict[str, Any]:
     for name, field in Recipe.model_fields.items():
         members = sections_in(field.annotation)
         if tag_field(members):
-            properties[name]["items"] = _allow_short_members(properties[name]["items"], members)
+            # Of one that may be null, the list stands beside the null.
+            lists = [part for part in properties[name].get("anyOf", [properties[name]]) if "items" in part]
+            for part in lists:
+                part["items"] = _allow_short_members(part["items"], members)
     base = {"type": "string", "description": "A packaged recipe, or the path of one from this file, to start from."}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",

@@ -33,6 +33,11 @@ def sections_in(annotation: Any) -> Sections:
     return tuple(section for part in typing.get_args(annotation) for section in sections_in(part))
 
 
+def is_list(annotation: Any) -> bool:
+    """True for a list of values, or null."""
+    return any(typing.get_origin(part) is tuple for part in (annotation, *typing.get_args(annotation)))
+
+
 def tag_of(section: type[Section]) -> tuple[str, str] | None:
     """Return the field and the value that tell a member of a union from the others, such as ``("task",
     "retrieval")``; None for a section that is no such member."""
@@ -73,7 +78,7 @@ def paths_of_fields(sections: Sections = (Recipe,), prefix: KeyPath = ()) -> Ite
     """Yield the path of every field of a recipe that no list stands before, parents first."""
     for name, field in fields_of(sections).items():
         yield (*prefix, name)
-        if typing.get_origin(field.annotation) is not tuple:
+        if not is_list(field.annotation):
             yield from paths_of_fields(sections_in(field.annotation), (*prefix, name))
 
 

@@ -49,7 +49,7 @@ def smoke_recipe(recipe: Recipe) -> Recipe:
             "model": tiny_model(recipe.model),
             "tuning": _small_tuning(recipe.tuning),
             "data": _small_data(recipe),
-            "objectives": tuple(_small(objective) for objective in recipe.objectives),
+            "objectives": recipe.objectives and tuple(map(_small, recipe.objectives)),
             "batch_size": _batch_size(),
             "micro_batch_size": None if micro_batch_size is None else min(micro_batch_size, MICRO_BATCH_SIZE),
             "max_steps": NUM_STEPS,
@@ -94,7 +94,7 @@ def _small_data(recipe: Recipe) -> DataConfig:
 
 def _columns(recipe: Recipe) -> ColumnsConfig:
     """Give the glyphs' columns the roles that the objectives name, and none that the recipe gives to no column."""
-    views = [view for objective in recipe.objectives for view in objective.views if modality_of(view) == "text"]
+    views = [view for objective in recipe.chosen_objectives for view in objective.views if modality_of(view) == "text"]
     num_texts = 1 + max(map(number_of, views), default=0)
     update: dict[str, Any] = {
         "positive": "text" if num_texts > 1 else False,

@@ -49,4 +49,4 @@ def test_every_method_has_a_recipe(tmp_path: Path) -> None:
     recipes = [load_recipe(listed.name, what_a_user_gives(listed, tmp_path / listed.name)) for listed in list_recipes()]
     configs = typing.get_args(typing.get_args(AnyObjective)[0])
     methods = {config.model_fields["type"].default for config in configs}
-    assert {objective.type for recipe in recipes for objective in recipe.objectives} == methods
+    assert {objective.type for recipe in recipes for objective in recipe.chosen_objectives} == methods

@@ -158,8 +158,6 @@ def test_overrides_take_short_forms_anywhere():
 
 
 def test_a_list_that_is_not_given_is_its_default():
-    assert overridden({}, "objectives.0={clip: 2}") == {"objectives": [{"type": "clip", "weight": 2}]}
-    assert overridden({}, "objectives.0.weight=2") == {"objectives": [{"type": "clip", "weight": 2}]}
     assert overridden({}, "evaluate.0=zeroshot_classification") == {"evaluate": [{"task": "zeroshot_classification"}]}
     views = overridden({}, "data.image_views.0.horizontal_flip=0.5")["data"]["image_views"]
     assert views[0]["horizontal_flip"] == 0.5
@@ -188,6 +186,15 @@ def test_overrides_may_be_python_values():
         "data": {"train": {"path": "[x].csv"}},
     }
     assert str(root.nearest(("batch_size",)).origin) == "override batch_size=64"
+
+
+def test_a_list_that_is_null_has_no_entries_to_change():
+    _, problems = apply_overrides(node({}), ["objectives.0.weight=2", "model.image.image_mean.0=0.5"])
+    assert [str(problem) for problem in problems] == [
+        "override objectives.0.weight=2: objectives is null, which has no entries: write objectives=[...], all of it",
+        "override model.image.image_mean.0=0.5: model.image.image_mean is null, which has no entries: write"
+        " model.image.image_mean=[...], all of it",
+    ]
 
 
 def test_overrides_that_cannot_be_placed_are_all_told():

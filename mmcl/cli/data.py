@@ -45,13 +45,13 @@ def preview(
     tower = recipe.model.image
     size = tower.image_size if tower is not None and tower.image_size is not None else DEFAULT_IMAGE_SIZE
     plain = ImagePreprocessing(size, resize_to=None if tower is None else tower.resize_to)
-    sheet = preview_sheet(recipe.data, plain, rows, recipe.seed, recipe.objectives)
+    sheet = preview_sheet(recipe.data, plain, rows, recipe.seed, recipe.chosen_objectives)
     try:
         sheet.save(output, "PNG")
     except OSError as error:
         raise UserError(f"--output: cannot write {output}: {error.strerror}") from error
     shown = f"the plain picture of each row, then each of its views twice, at {size} px"
-    if not any("image" in view for objective in recipe.objectives for view in objective.views):
+    if not any("image" in view for objective in recipe.chosen_objectives for view in objective.views):
         shown = "the texts of each row"
     typer.echo(f"{output}: {shown}")
 

@@ -134,6 +134,7 @@ def format_plan(plan: Plan) -> str:
         ),
         *(f"data        {line}" for line in plan.remarks),
         f"learns from {rows}",
+        f"minimises   {' + '.join(plan.objectives)}" + (f" ({plan.chosen.partition(': ')[2]})" if plan.chosen else ""),
         f"steps       {plan.num_steps:,}{epoch}",
         f"optimizer   {plan.optimizer}",
         f"batch       {plan.batch}, {_say_negatives(plan.num_negatives)}",

@@ -144,7 +144,7 @@ def build_train_data(
         UserError: for whatever is wrong with the source, its columns, its captions or its size.
     """
     data = recipe.data
-    needs = RowNeeds.of(recipe.objectives, len(data.expanded_views))
+    needs = RowNeeds.of(recipe.chosen_objectives, len(data.expanded_views))
     _check_towers(needs, preprocessing, tokenizer)
     source = open_source(data.train, "data.train")
     roles = resolve_roles(source, data.columns, needs.reasons, num_negatives=needs.num_negatives)

@@ -23,7 +23,7 @@ def warn_of_equal_passes(recipe: Recipe, model: TwoTower) -> list[str]:
     """
     views = [
         (config.type, view)
-        for config in recipe.objectives
+        for config in recipe.chosen_objectives
         for view, count in num_passes([config]).items()
         if count > 1 and modality_of(view) == "text"
     ]

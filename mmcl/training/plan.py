@@ -26,6 +26,7 @@ from mmcl.training.guard import build_judges, warn_of_no_guard
 from mmcl.training.judge import AnyBuiltTask, check_modalities
 from mmcl.training.observer import Observer
 from mmcl.training.sane_ranges import warn_of_rates
+from mmcl.training.settle import settle_objectives
 from mmcl.training.trainer import Trainer
 from mmcl.training.view_sizes import check_view_sizes
 
@@ -77,6 +78,8 @@ class Plan:
         tasks: what the model will be judged by.
         guard: what it is not to forget.
         remarks: what was found in the data.
+        objectives: what the run minimises the sum of, by their names in the log.
+        chosen: how the objective was chosen, where the recipe leaves it to the model; None where it does not.
         warnings: what the user should know before starting.
     """
 
@@ -103,6 +106,8 @@ class Plan:
     tasks: tuple[str, ...]
     guard: tuple[str, ...]
     remarks: tuple[str, ...]
+    objectives: tuple[str, ...]
+    chosen: str | None
     warnings: tuple[str, ...]
 
     @property
@@ -126,6 +131,7 @@ def plan_recipe(recipe: Recipe) -> Plan:
     """
     accelerator = build_accelerator(recipe)
     model = build_model(recipe.model, recipe.seed)
+    recipe, chosen = settle_objectives(recipe, model)
     check_modalities(recipe.evaluate, model.towers.modalities)
     check_modalities(recipe.guard, model.towers.modalities, "guard")
     check_view_sizes(recipe, model)
@@ -160,6 +166,8 @@ def plan_recipe(recipe: Recipe) -> Plan:
         tasks=_said(recipe.evaluate, judges.tasks),
         guard=_said(recipe.guard, judges.guard),
         remarks=data.remarks,
+        objectives=tuple(trainer.module.configs),
+        chosen=chosen,
         warnings=(*warnings, *_warnings(recipe, trainer)),
     )
 
@@ -199,7 +207,7 @@ def _count(module: nn.Module) -> tuple[int, int]:
 
 def _negatives(recipe: Recipe, trainer: Trainer) -> dict[str, int | None]:
     """Return the most negatives of an anchor, by objective."""
-    needs = RowNeeds.of(recipe.objectives, len(recipe.data.expanded_views))
+    needs = RowNeeds.of(recipe.chosen_objectives, len(recipe.data.expanded_views))
     counts = {}
     for (name, config), wanted in zip(trainer.module.configs.items(), needs.wanted, strict=True):
         # Of a batch that is drawn so, the others lack what this objective needs.

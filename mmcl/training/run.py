@@ -32,6 +32,7 @@ from mmcl.training.observer import Observer
 from mmcl.training.results import file_name, write_results
 from mmcl.training.run_folder import RunFolder, new_run_folder, newest_run_folder, run_folder_at
 from mmcl.training.sane_ranges import warn_of_rates
+from mmcl.training.settle import settle_objectives
 from mmcl.training.trainer import Trainer
 from mmcl.training.view_sizes import check_view_sizes
 from mmcl.training.wise_ft import Sweep, changes_by, sweep_alphas
@@ -90,6 +91,7 @@ def run_recipe(
     observer = observer or Observer()
     accelerator = build_accelerator(recipe)
     model = build_model(recipe.model, recipe.seed)
+    recipe, chosen = settle_objectives(recipe, model)
     check_modalities(recipe.evaluate, model.towers.modalities)
     check_modalities(recipe.guard, model.towers.modalities, "guard")
     check_view_sizes(recipe, model)
@@ -100,7 +102,7 @@ def run_recipe(
     folder = distributed.on_main_process(lambda: _open_folder(recipe, resume, output))
     trainer.folder = folder
     data.quarantine.write_to(folder.path)
-    for line in [*data.remarks, *(f"warning: {line}" for line in warnings)]:
+    for line in [*([chosen] if chosen else []), *data.remarks, *(f"warning: {line}" for line in warnings)]:
         observer.message(line)
     accelerator.project_configuration.set_directories(str(folder.path.parent))
     accelerator.init_trackers(folder.path.name, {"recipe": dump_recipe(recipe)})

@@ -68,7 +68,7 @@ class Trainer:
             data.num_source_rows, data.class_names, recipe.batch_size, recipe.seed, lambda: count_tokens(data)
         )
         lr_factors = tune(model, recipe.tuning, recipe.seed)
-        self.module = ContrastiveModule(model, recipe.objectives, facts).to(accelerator.device)
+        self.module = ContrastiveModule(model, recipe.chosen_objectives, facts).to(accelerator.device)
         # Convolutions are faster so, on CPUs and GPUs; values and gradients stay what they are.
         self.module.to(memory_format=torch.channels_last)
         if recipe.model.batch_norm == "global":

@@ -20,7 +20,7 @@ def check_view_sizes(recipe: Recipe, model: TwoTower) -> None:
     if model.preprocessing is None:
         return
     entries = [place for place, view in enumerate(recipe.data.image_views) for _ in range(view.count)]
-    named = {number_of(view) for one in recipe.objectives for view in one.views if modality_of(view) == "image"}
+    named = {number_of(view) for one in recipe.chosen_objectives for view in one.views if modality_of(view) == "image"}
     tried = {model.preprocessing.size}
     for number in sorted(named & set(range(len(entries)))):
         size = recipe.data.image_views[entries[number]].size

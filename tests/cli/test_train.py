@@ -82,6 +82,8 @@ def plan(**given: Any) -> Plan:
         "tasks": (),
         "guard": (),
         "remarks": (),
+        "objectives": ("clip",),
+        "chosen": None,
         "warnings": (),
     }
     return Plan(**{**fields, **given})
