@@ -6,12 +6,12 @@ all part of what is compared.
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from transformers.utils.import_utils import is_protobuf_available
 
 from mmcl.embedder import ModelEmbedder
 from mmcl.model import build_model
@@ -39,7 +39,7 @@ def assert_equal(found: Any, expected: torch.Tensor) -> None:
 
 def needs(name: str) -> Any:
     """Leave SigLIP's own tokenizer out where transformers cannot build it."""
-    lacks = name == "siglip" and find_spec("google.protobuf") is None
+    lacks = name == "siglip" and not is_protobuf_available()
     return pytest.param(name, marks=pytest.mark.skipif(lacks, reason="SigLIP's tokenizer needs protobuf"))
 
 
