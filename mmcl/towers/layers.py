@@ -22,7 +22,7 @@ class TowerLayers:
     Attributes:
         blocks: from the input to the output.
         depths: of every parameter that the tower's embedding depends on, by id: 0 before the first block, then 1 for
-            its parameters and so on, ``len(blocks) + 1`` for what is neither in a block nor before them.
+            its parameters and what follows it, and so on, ``len(blocks) + 1`` for what comes after the last.
     """
 
     blocks: tuple[nn.Module, ...]
@@ -38,7 +38,7 @@ def layers_of(towers: Towers, modality: Modality) -> TowerLayers:
     """Return the layers of one tower.
 
     Blocks are the largest group of sibling modules of one class that share the work: a transformer's layers, or a
-    convolutional network's stages. What lies before them is found by the autograd graph of the first block's input.
+    convolutional network's stages. What lies before them or between two is found by the graphs of their inputs.
 
     Raises:
         UserError: the tower has no blocks to tell apart.
@@ -47,15 +47,21 @@ def layers_of(towers: Towers, modality: Modality) -> TowerLayers:
     blocks = max(_sibling_groups(towers, used), key=_size, default=())
     if not blocks:
         raise UserError(f"the {modality} tower has no blocks; it can be trained whole or locked whole, not in part")
-    inputs: list[Tensor] = []
-    handle = blocks[0].register_forward_pre_hook(_keep_tensors(inputs), with_kwargs=True)
+    inputs: list[list[Tensor]] = [[] for _ in blocks]
+    handles = [
+        block.register_forward_pre_hook(_keep_tensors(found), with_kwargs=True)
+        for block, found in zip(blocks, inputs, strict=True)
+    ]
     try:
         probe_one(towers, modality)
     finally:
-        handle.remove()
+        for handle in handles:
+            handle.remove()
     depths = dict.fromkeys(used, len(blocks) + 1)
-    for tensor in inputs:
-        depths.update(dict.fromkeys(parameters_behind(tensor), 0))
+    # From the last block back, so that what lies before several has the depth of the first of them.
+    for number in reversed(range(len(blocks))):
+        for tensor in inputs[number]:
+            depths.update(dict.fromkeys(parameters_behind(tensor), number))
     for number, block in enumerate(blocks):
         depths.update({id(parameter): number + 1 for parameter in block.parameters() if id(parameter) in used})
     return TowerLayers(tuple(blocks), depths)

@@ -35,7 +35,7 @@ from mmcl.training.optimizer import build_optimizer, set_lr
 from mmcl.training.run_folder import RunFolder
 from mmcl.training.signals import StopSignal
 from mmcl.training.state import capture_state, restore_state
-from mmcl.training.tuning import StartingPoint, tune
+from mmcl.training.tuning import StartingPoint, lock, tune
 
 MAX_SKIPPED_STEPS = 50
 """Loss scaling finds its scale within a few halvings."""
@@ -73,6 +73,7 @@ class Trainer:
         self.module.to(memory_format=torch.channels_last)
         if recipe.model.batch_norm == "global":
             use_global_batch_norm(self.module, accelerator.device)
+            lock(model)
         self.num_steps = count_steps(recipe, data.steps_per_epoch)
         self.step = 0
         self._saved_step = -1

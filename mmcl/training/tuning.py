@@ -53,12 +53,17 @@ def tune(model: TwoTower, config: TuningConfig, seed: int) -> LRFactors:
         add_lora(towers, updated, config.lora, seed)
     if not any(parameter.requires_grad for parameter in towers.parameters()):
         raise UserError("tuning leaves nothing of the model to train: image and text are both locked")
-    model.locked = tuple(_locked_modules(towers))
+    lock(model)
     if config.gradient_checkpointing:
         _enable_checkpointing(towers)
     if config.layer_decay == 1:
         return {}
     return {key: value for one in layers.values() for key, value in _factors(one, config.layer_decay).items()}
+
+
+def lock(model: TwoTower) -> None:
+    """Keep in evaluation mode what has parameters and trains none; again after modules have been replaced."""
+    model.locked = tuple(_locked_modules(model.towers))
 
 
 def _mode_of(modality: Modality, config: TuningConfig) -> TowerTuning:

@@ -97,6 +97,15 @@ def test_blocks_of_open_clip_models(tmp_path: Path) -> None:
     assert "model.positional_embedding" in text[0]
 
 
+def test_what_stands_between_two_blocks_goes_with_the_first_of_them() -> None:
+    """A stem of several convolutions is a sequence like the stages; its norm stands between it and them."""
+    stem = {"stem_type": "deep", "stem_width": 4}
+    config = {**TIMM_RESNET, "model_args": {**TIMM_RESNET["model_args"], **stem}}
+    depths = names_by_depth(build_model(lone_image(config)), "image")
+    (depth,) = {number for number, names in depths.items() if any(".timm_model.bn1.weight" in name for name in names)}
+    assert depth < min(number for number, names in depths.items() if any("layer1" in name for name in names))
+
+
 def test_one_block_is_a_block(tokenizer: str) -> None:
     """Not the linear layers within it, which are equals too."""
     model = build_model(pair(VIT, BERT, tokenizer))

@@ -6,13 +6,16 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from mmcl.cli.main import main
 from mmcl.data.loader import build_train_data
 from mmcl.errors import UserError
 from mmcl.model import TwoTower, build_model
 from mmcl.module import ContrastiveModule
 from mmcl.recipe import Recipe
+from mmcl.recipe_files import dump_recipe
 from mmcl.recipe_model import ModelConfig
 from mmcl.recipe_tuning import TuningConfig
 from mmcl.towers.layers import layers_of
@@ -112,6 +115,23 @@ def test_batch_norm_of_a_locked_tower_keeps_its_statistics(tmp_path: Path) -> No
     statistics = [name for name in before if "running" in name]
     assert statistics
     assert all(torch.equal(before[name], model.state_dict()[name]) for name in statistics)
+
+
+def test_batch_norm_before_the_last_blocks_keeps_its_statistics_on_two_processes(tmp_path: Path) -> None:
+    """There every batch norm is replaced by one that looks at all processes."""
+    recipe = tiny_recipe(tmp_path, tuning={"image": 1}, ema=None, evaluate=[])
+    (tmp_path / "tiny.yaml").write_text(dump_recipe(recipe))
+    run = tmp_path / "two"
+    assert main(["train", str(tmp_path / "tiny.yaml"), "--output", str(run), "--num-processes", "2"]) == 0
+    start = build_model(recipe.model, recipe.seed).towers.state_dict()
+    exported = load_file(run / "model" / "model.safetensors")
+    statistics = {name: tensor for name, tensor in start.items() if name.endswith("running_mean")}
+    ends = {
+        name: next(key for key in exported if key.endswith(name.removeprefix("image_model"))) for name in statistics
+    }
+    moved = {name for name, tensor in statistics.items() if not torch.equal(exported[ends[name]], tensor)}
+    assert moved
+    assert {name for name in moved if "layer4" not in name} == set()
 
 
 @pytest.mark.parametrize("count", [1, 2, NUM_BLOCKS])
