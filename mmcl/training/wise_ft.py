@@ -62,8 +62,9 @@ def sweep_alphas(
 ) -> Sweep:
     """Judge interpolations of a fine-tuned model with its start, and give it the best one's weights.
 
-    The best has the highest sum of target and guard, each a mean over its main metrics, on one half of the examples;
-    of those whose guard has not fallen by more than is allowed, where that is said and any has not.
+    The best has the highest product of target and guard, each a mean over its main metrics, on one half of the
+    examples: a tenth less of one weighs as much as a tenth less of the other, however different the two are in size. It
+    is one of those whose guard has not fallen by more than is allowed, where that is said and any has not.
 
     Args:
         model: fine-tuned; carries the recommended weights afterwards.
@@ -109,6 +110,7 @@ def _point(alpha: float, found: Mapping[float, list[TaskResult]], judges: Judges
 
 
 def _choose(points: Sequence[SweepPoint], max_guard_drop: float | None) -> float:
-    """Return the alpha of the highest sum; of equal ones the nearest to the start."""
+    """Return the alpha of the highest product; of equal ones the nearest to the start."""
     allowed = [point for point in points if max_guard_drop is None or point.guard >= points[0].guard - max_guard_drop]
-    return max(allowed or points, key=lambda point: (point.target + point.guard, -point.alpha)).alpha
+    candidates = allowed or points
+    return max(candidates, key=lambda one: (one.target * one.guard, one.target + one.guard, -one.alpha)).alpha

@@ -80,6 +80,12 @@ def test_what_is_reported_is_of_the_half_that_did_not_choose(tmp_path: Path) -> 
     assert [change.is_guard for change in sweep.changes] == [False, True]
 
 
+def test_a_small_guard_weighs_as_much_as_a_large_task(tmp_path: Path) -> None:
+    """By the sum the last would be best."""
+    found = {0.0: found_at(0.2, 0.2), 0.4: found_at(0.6, 0.15), 1.0: found_at(0.9, 0.0)}
+    assert swept(tmp_path, None, found)[0].alpha == 0.4
+
+
 def test_a_guard_may_not_fall_further_than_is_allowed(tmp_path: Path) -> None:
     best_at_the_end = {0.0: found_at(0.1, 0.9), 0.4: found_at(0.2, 0.88), 1.0: found_at(1.0, 0.5)}
     assert swept(tmp_path / "free", None, best_at_the_end)[0].alpha == 1.0
