@@ -107,7 +107,7 @@ def run_recipe(
     accelerator.project_configuration.set_directories(str(folder.path.parent))
     accelerator.init_trackers(folder.path.name, {"recipe": dump_recipe(recipe)})
     # Also when resumed: what was found at the start is not kept.
-    before = _judge(model, recipe, judges.all, "before") if starts_from_a_trained_model(recipe) else []
+    before = _judge(model, recipe, judges.all, folder.path.name) if starts_from_a_trained_model(recipe) else []
     start = _copy_of_state(trainer) if recipe.alphas else {}
     if resume:
         trainer.resume()
@@ -115,28 +115,13 @@ def run_recipe(
     if num_left_out := sum(distributed.gather_objects(data.quarantine.num_quarantined)):
         observer.message(f"{num_left_out:,} rows met on the way could not be used: {folder.path}/quarantine.jsonl")
     model = _finished(trainer)
-    results = _judge(model, recipe, judges.all, folder.path.name)
-    changes = changes_by(judges, before, results) if before else []
-    sweep = None
-    if recipe.alphas:
-        sweep = sweep_alphas(
-            model,
-            start,
-            recipe.alphas,
-            judges,
-            lambda: _judge(model, recipe, judges.all, folder.path.name),
-            known={0.0: before, 1.0: results},
-            max_guard_drop=recipe.max_guard_drop,
-        )
-        results = list(sweep.results)
-    found = _Findings(results, before, changes, sweep)
+    found = _find_out(model, recipe, judges, before, start, folder.path.name)
     if distributed.rank() == 0:
         _leave(model, trainer.data, folder, recipe, found, observer)
     distributed.barrier()
     accelerator.end_training()
-    towers = model.towers
-    is_static = isinstance(towers, StaticTower)
-    return Run(folder.path, tuple(results), towers.modalities, is_static, tuple(changes), sweep)
+    towers, is_static = model.towers, isinstance(model.towers, StaticTower)
+    return Run(folder.path, tuple(found.results), towers.modalities, is_static, tuple(found.changes), found.sweep)
 
 
 @dataclass(frozen=True)
@@ -155,6 +140,26 @@ class _Findings:
             return None
         points = tuple((f"alpha = {point.alpha:g}", point.guard, point.target) for point in self.sweep.points)
         return TradeOff(points, f"alpha = {self.sweep.alpha:g}", self.sweep.changes)
+
+
+def _find_out(
+    model: TwoTower, recipe: Recipe, judges: Judges, before: list[TaskResult], start: dict[str, Tensor], name: str
+) -> _Findings:
+    """Judge the finished model, and what lies between it and its start; it carries what is to be exported then."""
+    results = _judge(model, recipe, judges.all, name)
+    changes = changes_by(judges, before, results) if before else []
+    if not recipe.alphas:
+        return _Findings(results, before, changes, None)
+    sweep = sweep_alphas(
+        model,
+        start,
+        recipe.alphas,
+        judges,
+        lambda: _judge(model, recipe, judges.all, name),
+        known={0.0: before, 1.0: results},
+        max_guard_drop=recipe.max_guard_drop,
+    )
+    return _Findings(list(sweep.results), before, changes, sweep)
 
 
 def _evaluate(trainer: Trainer, judges: Judges, before: list[TaskResult], step: int) -> dict[str, float]:
