@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help quickstart test lint methods labels joint losses clean
+.PHONY: help quickstart test lint methods labels joint joint-weights forgetting losses clean
 
 help:
 	@echo "make quickstart   train a small CLIP from scratch, judge it, write a report (about five minutes on two cores)"
@@ -13,6 +13,8 @@ help:
 	@echo "make methods      train every vision method five times on digits and glyphs: docs/methods.md (under an hour on two cores)"
 	@echo "make labels       accuracy against the share of labels: docs/labels.md (about a quarter of an hour)"
 	@echo "make joint        image-text with and without SimCLR and SimCSE: docs/joint.md (about half an hour)"
+	@echo "make joint-weights   what the weights of that are chosen by (about a quarter of an hour)"
+	@echo "make forgetting EMOJI=... CLOTHING=...   what six ways to fine-tune gain and forget: docs/forgetting.md (about half an hour)"
 	@echo "make losses       the losses beside open_clip, sentence-transformers and lightly (about a quarter of an hour)"
 	@echo "make clean        remove the virtual environment"
 
@@ -36,6 +38,12 @@ lint: $(READY)
 
 methods labels joint: $(READY)
 	$(BIN)/python -m benchmarks.$@
+
+joint-weights: $(READY)
+	$(BIN)/python -m benchmarks.joint --tune
+
+forgetting: $(READY)
+	$(BIN)/python -m benchmarks.forgetting --emoji $(EMOJI) --clothing $(CLOTHING)
 
 losses: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.losses

@@ -1,6 +1,6 @@
 """What fine-tuning makes a model forget, and what helps: writes docs/forgetting.md and docs/forgetting.svg.
 
-    python -m benchmarks.forgetting --emoji EMOJI --clothing CLOTHING        (about half an hour on two cores)
+    make forgetting EMOJI=emoji CLOTHING=clothing        (about half an hour on two cores)
 
 A small model is pre-trained on drawings of characters and of emoji with their names, then fine-tuned on photographs of
 clothes in six ways. Judged is what it gained, the kind of clothes by zero-shot classification, and what it kept, the
@@ -184,21 +184,20 @@ class Judged:
         return f"{100 * found.difference:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]"
 
 
-def judged(folder: Path, jobs: Sequence[Job]) -> tuple[Judged, Judged]:
-    """Return what runs gained and what they kept, on the reported half of the examples."""
+def judged(folder: Path, jobs: Sequence[Job]) -> tuple[Judged, Judged, Judged]:
+    """Return what runs gained, and what they kept from pictures to names and back, on the reported half."""
     runs = [np.load(folder / job.name / OUTCOMES) for job in jobs]
     parts = []
-    for outcomes, groups in (
-        ([run["clothes-zeroshot_classification/rank"] == 1 for run in runs], None),
-        (
-            [run["emoji-retrieval/text_retrieval_rank"] == 1 for run in runs],
-            runs[0]["emoji-retrieval/image_group"],
-        ),
+    for task, ranks, group in (
+        ("clothes-zeroshot_classification", "rank", "group"),
+        ("emoji-retrieval", "text_retrieval_rank", "image_group"),
+        ("emoji-retrieval", "image_retrieval_rank", "text_group"),
     ):
-        kept = half_of(len(outcomes[0]), groups, REPORTED)
-        rows = np.array(outcomes, dtype=np.float64)[:, kept]
-        parts.append(Judged(rows, None if groups is None else groups[kept]))
-    return parts[0], parts[1]
+        groups = runs[0].get(f"{task}/{group}")
+        rows = np.array([run[f"{task}/{ranks}"] == 1 for run in runs], dtype=np.float64)
+        kept = half_of(rows.shape[1], groups, REPORTED)
+        parts.append(Judged(rows[:, kept], None if groups is None else groups[kept]))
+    return parts[0], parts[1], parts[2]
 
 
 def sweep_of(folder: Path, jobs: Sequence[Job]) -> dict[float, tuple[float, float]]:
@@ -211,17 +210,18 @@ def sweep_of(folder: Path, jobs: Sequence[Job]) -> dict[float, tuple[float, floa
     return {alpha: tuple(np.mean(values, axis=0)) for alpha, values in points.items()}  # type: ignore[misc]
 
 
-def draw(found: dict[str, tuple[Judged, Judged]], sweep: dict[float, tuple[float, float]], path: Path) -> None:
+def draw(found: dict[str, tuple[Judged, Judged, Judged]], sweep: dict[float, tuple[float, float]], path: Path) -> None:
     """Draw what was gained against what was kept, as SVG."""
     matplotlib.use("Agg")
     matplotlib.rcParams["svg.hashsalt"] = "forgetting"  # else no two drawings of the same are equal
     figure, axes = pyplot.subplots(figsize=(6.4, 4.2))
     kept, gained = zip(*sweep.values(), strict=True)
     axes.plot(kept, gained, color="0.7", zorder=0, label="between before and full, by tenths")
-    for way, (target, guard) in found.items():
-        x, y = (100 * one.outcomes.mean(axis=1) for one in (guard, target))
+    for way, (target, *guards) in found.items():
+        x = 100 * np.mean([guard.outcomes.mean(axis=1) for guard in guards], axis=0)
+        y = 100 * target.outcomes.mean(axis=1)
         axes.errorbar(x.mean(), y.mean(), y.std(), x.std(), marker="o", capsize=3, label=way)
-    axes.set_xlabel("kept: emoji by another artist, picture to name, recall at 1, percent")
+    axes.set_xlabel("kept: emoji by another artist, recall at 1, mean of both directions, percent")
     axes.set_ylabel("gained: kinds of clothes, zero-shot accuracy, percent")
     axes.grid(alpha=0.3)
     axes.legend(fontsize="small")
@@ -248,7 +248,7 @@ def main() -> None:
     found = {way: judged(folder, several) for way, several in jobs.items()}
     lines = ["| | gained: clothes | | kept: emoji | |", "|---|---:|---:|---:|---:|"]
     lines.append(f"| before | {before[0].cell()} | | {before[1].cell()} | |")
-    for way, (target, guard) in found.items():
+    for way, (target, guard, _) in found.items():
         cells = (target.cell(), target.difference(before[0]), guard.cell(), guard.difference(before[1]))
         lines.append(f"| {way} | " + " | ".join(cells) + " |")
     print("\n".join(lines))

@@ -1,7 +1,7 @@
 """What pictures without captions and texts without pictures are worth: writes docs/joint.md.
 
     make joint                                   (about half an hour on two cores)
-    python -m benchmarks.joint --tune            which weights: judged by characters that are kept for that
+    make joint-weights                           which weights: judged by characters that are kept for that
 
 Drawings of characters, of which 5% or 20% have their name for a caption. Image-text alone learns from those pairs;
 image-text + SimCLR + SimCSE takes, in the same step, as many rows again from the drawings without a caption and from
