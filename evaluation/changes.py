@@ -69,6 +69,7 @@ def compare_results(
     *,
     is_guard: bool = False,
     half: Half | None = None,
+    intervals: bool = True,
 ) -> list[Change]:
     """Return how the main metrics of each task changed: recall at 1 in both directions, accuracy.
 
@@ -81,6 +82,7 @@ def compare_results(
         half: look at one half of the queries or pictures alone, whole groups drawn by chance, the same ones in every
             call: something can be chosen by one half and reported by the other. Metrics without outcomes of single
             examples are then left out.
+        intervals: compare examples in pairs; false is for those who want the values alone, which takes no resampling.
 
     Raises:
         EvaluationError: the tasks differ, or the examples that they were judged on.
@@ -93,7 +95,7 @@ def compare_results(
         for metric in _main_metrics(second):
             values = _values(first, second, metric) if half is None else _values_of(first, second, metric, half)
             if values is not None:
-                comparison = _compare(first, second, metric, half)
+                comparison = _compare(first, second, metric, half) if intervals else None
                 found.append(Change(second.dataset, second.task, metric, *values, comparison, is_guard))
     return found
 

@@ -88,7 +88,9 @@ def warn_of_no_guard(recipe: Recipe) -> list[str]:
 
 def fallen(before: Sequence[TaskResult], now: Sequence[TaskResult], max_drop: float) -> str | None:
     """Say which guard has fallen by more than ``max_drop``, a fraction; None where none has."""
-    drops = {f"{one.dataset} {one.metric}": one.before - one.after for one in compare_results(before, now)}
+    drops = {
+        f"{one.dataset} {one.metric}": one.before - one.after for one in compare_results(before, now, intervals=False)
+    }
     for name, drop in drops.items():
         if drop > max_drop:
             return (

@@ -39,7 +39,8 @@ def tune(model: TwoTower, config: TuningConfig, seed: int) -> LRFactors:
     in_part = [one for one in towers.modalities if config.layer_decay < 1 or modes[one] not in ("full", "locked")]
     # All of them first: what is locked is not found any more.
     layers = {modality: layers_of(towers, modality) for modality in in_part}
-    used = {modality: parameters_behind(probe_one(towers, modality)[1]) for modality in towers.modalities}
+    whole = [one for one in towers.modalities if isinstance(modes[one], str) and modes[one] != "full"]
+    used = {modality: parameters_behind(probe_one(towers, modality)[1]) for modality in whole}
     new = _new_parameters(towers)
     for modality in towers.modalities:
         mode = modes[modality]

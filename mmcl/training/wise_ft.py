@@ -93,18 +93,22 @@ def sweep_alphas(
 
 
 def changes_by(
-    judges: Judges, before: Sequence[TaskResult], after: Sequence[TaskResult], half: Half | None = None
+    judges: Judges,
+    before: Sequence[TaskResult],
+    after: Sequence[TaskResult],
+    half: Half | None = None,
+    intervals: bool = True,
 ) -> list[Change]:
     """Return the changes of the tasks, then those of the guard; on one half of the examples, or on all."""
     tasks, guards = zip(judges.split(before), judges.split(after), strict=True)
     return [
-        *compare_results(*tasks, half=half),
-        *compare_results(*guards, is_guard=True, half=half),
+        *compare_results(*tasks, half=half, intervals=intervals),
+        *compare_results(*guards, is_guard=True, half=half, intervals=intervals),
     ]
 
 
 def _point(alpha: float, found: Mapping[float, list[TaskResult]], judges: Judges, half: Half) -> SweepPoint:
-    changes = changes_by(judges, found[0.0], found[alpha], half)
+    changes = changes_by(judges, found[0.0], found[alpha], half, intervals=False)
     target, guard = ([change.after for change in changes if change.is_guard == is_guard] for is_guard in (False, True))
     return SweepPoint(alpha, statistics.fmean(target or [0.0]), statistics.fmean(guard or [0.0]))
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -119,3 +120,10 @@ def test_the_two_halves_are_all_and_hold_whole_groups() -> None:
 def test_of_a_half_that_cannot_be_told_nothing_is_said() -> None:
     bare = retrieval([1, 2], examples={})
     assert compare_results([bare], [bare], half=0) == []
+
+
+def test_values_alone_are_the_same_without_resampling() -> None:
+    before, after = retrieval([1, 2, 3, 4, 5, 1]), retrieval([1, 1, 1, 4, 1, 2])
+    (whole,), (bare,) = (compare_results([before], [after], half=1, intervals=one) for one in (True, False))
+    assert whole.comparison is not None
+    assert bare == replace(whole, comparison=None)
