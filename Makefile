@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help quickstart test lint methods labels joint joint-weights forgetting losses clean
+.PHONY: help quickstart test lint methods labels joint joint-weights forgetting losses input clean
 
 help:
 	@echo "make quickstart   train a small CLIP from scratch, judge it, write a report (about five minutes on two cores)"
@@ -16,6 +16,7 @@ help:
 	@echo "make joint-weights   what the weights of that are chosen by (about a quarter of an hour)"
 	@echo "make forgetting EMOJI=... CLOTHING=...   what six ways to fine-tune gain and forget: docs/forgetting.md (about half an hour)"
 	@echo "make losses       the losses beside open_clip, sentence-transformers and lightly (about a quarter of an hour)"
+	@echo "make input        JPEG files to batches, beside open_clip's transform, interleaved (about two minutes)"
 	@echo "make clean        remove the virtual environment"
 
 $(READY): pyproject.toml
@@ -45,8 +46,8 @@ joint-weights: $(READY)
 forgetting: $(READY)
 	$(BIN)/python -m benchmarks.forgetting --emoji $(EMOJI) --clothing $(CLOTHING)
 
-losses: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.losses
+losses input: $(READY)
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.$@
 
 clean:
 	rm -rf $(VENV)

@@ -12,7 +12,8 @@ from torchvision.transforms import InterpolationMode, v2
 from torchvision.transforms.v2 import functional as F
 
 from mmcl.recipe_data import AffineConfig, ImageViewConfig
-from mmcl.towers.preprocessing import ImagePreprocessing, to_tensor
+from mmcl.towers.pixels import resize_image, to_tensor
+from mmcl.towers.preprocessing import ImagePreprocessing
 
 _BLUR_SIGMA = (0.1, 2.0)
 _SOLARIZE_THRESHOLD = 128
@@ -75,10 +76,9 @@ class ImageView:
         """Return ``(1 or 3, size, size)`` uint8."""
         if self._crop is not None:
             box = self._crop.make_params([image])
-            top, left, height, width = (box[name] for name in ("top", "left", "height", "width"))
-            crop = np.asarray(image)[top : top + height, left : left + width]
-            pixels = F.resize_image(to_tensor(crop), [self.size, self.size], self.interpolation, antialias=True)
-            return pixels if self._affine is None else to_tensor(np.asarray(self._distorted(_to_image(pixels))))
+            cut = (box["top"], box["left"], box["height"], box["width"])
+            pixels = resize_image(image, (self.size, self.size), self.interpolation, cut)
+            return pixels if self._affine is None else to_tensor(self._distorted(_to_image(pixels)))
         plain = self.preprocessing
         if self._affine is not None:
             if min(image.size) > 2 * self.size:
@@ -99,7 +99,7 @@ class ImageView:
         image = _to_image(pixels)
         if self._jitter is not None:
             image = self._jitter.transform(image, jitter)
-        return to_tensor(np.asarray(image.convert("L") if is_made_grey else image))
+        return to_tensor(image.convert("L") if is_made_grey else image)
 
 
 def _to_image(pixels: Tensor) -> Image.Image:

@@ -8,7 +8,6 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 from torchvision.transforms import InterpolationMode
@@ -16,6 +15,7 @@ from torchvision.transforms.v2 import functional as F
 from transformers import CLIPImageProcessor
 
 from mmcl.errors import UserError
+from mmcl.towers.pixels import resize_image, to_tensor
 
 Triple = tuple[float, float, float]
 
@@ -67,9 +67,9 @@ class ImagePreprocessing:
         mode = InterpolationMode(self.interpolation)
         height, width = self._resized(image.height, image.width)
         if self.resampler == "pillow":
-            resized = to_tensor(np.asarray(image.resize((width, height), PILLOW_FILTERS[mode])))
+            resized = to_tensor(image.resize((width, height), PILLOW_FILTERS[mode]))
         else:
-            resized = F.resize(to_tensor(np.asarray(image)), [height, width], mode, antialias=True)
+            resized = resize_image(image, (height, width), mode)
         if (height, width) == (self.size, self.size):
             return resized
         return F.crop(resized, self._margin(height), self._margin(width), self.size, self.size)
@@ -88,7 +88,8 @@ class ImagePreprocessing:
 
     def normalise(self, pixels: Tensor, mean: Tensor, std: Tensor) -> Tensor:
         """Return ``(B, 3, H, W)`` of ``mean``'s dtype from uint8; ``mean`` and ``std`` are in units of [0, 255]."""
-        return (pixels.to(mean.dtype) - mean) / std
+        # In place: on a CPU most of the time goes to fresh memory.
+        return pixels.to(mean.dtype, copy=True).sub_(mean).div_(std)
 
     def with_fields(self, size: int | None, mean: Triple | None, std: Triple | None) -> ImagePreprocessing:
         """Return a copy with what is not None replaced; a new ``size`` scales to itself before the crop."""
@@ -223,12 +224,6 @@ class ImagePreprocessing:
             "crop_pct": share,
             "crop_mode": "center" if self.resize_mode == "shortest" else "squash",
         }
-
-
-def to_tensor(pixels: NDArray[np.uint8]) -> Tensor:
-    """Return ``(H, W)`` or ``(H, W, 3)`` as ``(1 or 3, H, W)``, copied."""
-    # Copied while it is numpy's, which does it in half the time of torch.
-    return torch.from_numpy(pixels[None].copy() if pixels.ndim == 2 else pixels.transpose(2, 0, 1).copy())
 
 
 PILLOW_FILTERS = {
