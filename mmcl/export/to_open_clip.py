@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from open_clip.tokenizer import SimpleTokenizer
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -14,6 +15,7 @@ from mmcl.errors import UserError
 from mmcl.export.open_clip_towers import NoFormError, OpenClipTower, text_tower, vision_tower
 from mmcl.export.pretrained import on_cpu, write_json
 from mmcl.model import TwoTower
+from mmcl.text.tokenizer import HuggingFaceTokenizer
 from mmcl.towers.description import Description
 from mmcl.towers.joint import JointTowers
 from mmcl.towers.pair import PairTowers
@@ -21,6 +23,10 @@ from mmcl.towers.preprocessing import ImagePreprocessing
 from mmcl.towers.quick_gelu import CONFIG_FILE
 
 WEIGHTS_FILE = "open_clip_model.safetensors"
+TOKENIZER_KEY = "hf_tokenizer_name"
+
+# Cases, blanks, digits, apostrophes, accents, ideographs and emoji, each of which a tokenizer may treat as it likes.
+_PROBE = "A photo,  of 12 Cats! the dog's café 中文 🙂"
 
 _CAN_BE = (
     "open_clip's form can be had of transformers' CLIP, MetaCLIP 2 and SigLIP, of a pair of CLIP's towers, of CLIP's"
@@ -46,7 +52,8 @@ def as_open_clip_crops(preprocessing: ImagePreprocessing) -> ImagePreprocessing:
 
 
 def write_as_open_clip(model: TwoTower, folder: Path) -> Description:
-    """Write ``open_clip_config.json``, the weights under open_clip's names, and the tokenizer.
+    """Write ``open_clip_config.json``, the weights under open_clip's names, and the tokenizer where open_clip has not
+    the same of its own; another one it opens by transformers.
 
     Args:
         model: of transformers, pictures and texts both.
@@ -64,7 +71,8 @@ def write_as_open_clip(model: TwoTower, folder: Path) -> Description:
     preprocessing = as_open_clip_crops(model.preprocessing)
     write_json(folder / CONFIG_FILE, {"model_cfg": config, "preprocess_cfg": preprocessing.to_open_clip()})
     save_file(on_cpu(state), folder / WEIGHTS_FILE, metadata={"format": "pt"})
-    model.tokenizer.save(folder)
+    if TOKENIZER_KEY in config["text_cfg"]:
+        model.tokenizer.save(folder)
     return Description("open_clip", model.origin, preprocessing)
 
 
@@ -77,13 +85,15 @@ def convert(model: TwoTower) -> tuple[dict[str, Any], dict[str, Tensor]]:
     image, text = _towers(model)
     if image.quick_gelu is not None and image.quick_gelu != text.quick_gelu:
         raise NoFormError("one tower has quick_gelu and the other has not, and open_clip has one switch for both")
+    assert isinstance(model.tokenizer, HuggingFaceTokenizer)
+    # The name is not looked at: open_clip takes the tokenizer of a local folder from that folder.
+    tokenizer = {} if is_clips_own(model.tokenizer) else {TOKENIZER_KEY: "."}
     config = {
         "embed_dim": model.embedding_dim,
         "quick_gelu": bool(text.quick_gelu),
         "custom_text": text.is_custom_text,
         "vision_cfg": {**image.config, "image_size": _image_size(model)},
-        # The name is not looked at: open_clip takes the tokenizer of a local folder from that folder.
-        "text_cfg": {**text.config, "hf_tokenizer_name": "."},
+        "text_cfg": {**text.config, **tokenizer},
     }
     prefix = "text." if text.is_custom_text else ""
     state = {f"visual.{name}": tensor for name, tensor in image.state.items()}
@@ -93,6 +103,20 @@ def convert(model: TwoTower) -> tuple[dict[str, Any], dict[str, Tensor]]:
         config["init_logit_bias"] = model.logit_bias.item()
         state["logit_bias"] = torch.tensor(model.logit_bias.item())
     return config, state
+
+
+def is_clips_own(tokenizer: HuggingFaceTokenizer) -> bool:
+    """True for the tokenizer of OpenAI's CLIP, which open_clip has built in: the same tokens under the same ids.
+
+    open_clip's mends broken Unicode and resolves HTML entities (``&amp;``) first, transformers' does not.
+    """
+    own = SimpleTokenizer()
+    special = dict(zip(own.all_special_ids, ("<|startoftext|>", "<|endoftext|>"), strict=True))
+    vocabulary = {special.get(number, token): number for token, number in own.encoder.items()}
+    if tokenizer.backend.get_vocab() != vocabulary:
+        return False
+    ids = tokenizer([_PROBE])
+    return bool(torch.equal(ids.input_ids, own([_PROBE], context_length=ids.input_ids.shape[1])))
 
 
 def _image_size(model: TwoTower) -> int:

@@ -8,16 +8,19 @@ from typing import Any
 import open_clip
 import pytest
 import torch
+from open_clip.tokenizer import SimpleTokenizer
 from PIL import Image
+from transformers import CLIPTokenizer
 
 import mmcl
 from mmcl.embedder import ModelEmbedder
 from mmcl.errors import RunError, UserError
 from mmcl.export import ModelCardFacts, export_to_open_clip
-from mmcl.export.to_open_clip import as_open_clip_crops
+from mmcl.export.to_open_clip import as_open_clip_crops, is_clips_own
 from mmcl.export.verify import TEXTS, sample_pictures
 from mmcl.model import TwoTower, build_model
 from mmcl.recipe_model import ModelConfig
+from mmcl.text.tokenizer import HuggingFaceTokenizer, load_tokenizer
 from mmcl.towers.preprocessing import ImagePreprocessing
 from tests.export.siglip_of_timm import register_tiny_siglip
 from tests.tiny import resnet_pair
@@ -95,6 +98,40 @@ def test_open_clip_gives_the_same_embeddings(name: str, tokenizer: str, tmp_path
     assert (theirs.logit_bias is None) == (model.logit_bias is None)
     if theirs.logit_bias is not None:
         assert theirs.logit_bias.item() == pytest.approx(-3.5)
+
+
+@pytest.fixture(scope="module")
+def clips_tokenizer(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The files of OpenAI's CLIP tokenizer, as transformers has them, from the vocabulary in open_clip."""
+    own = SimpleTokenizer()
+    vocabulary = [*list(own.encoder)[:-2], "<|startoftext|>", "<|endoftext|>"]
+    folder = tmp_path_factory.mktemp("clips") / "tokenizer"
+    CLIPTokenizer({token: number for number, token in enumerate(vocabulary)}, list(own.bpe_ranks)).save_pretrained(
+        folder
+    )
+    return str(folder)
+
+
+def test_clips_own_tokenizer_is_left_to_open_clip(clips_tokenizer: str, tmp_path: Path) -> None:
+    model = build_model(joint("clip", clips_tokenizer))
+    scramble(model)
+    assert all(check.holds for check in export_to_open_clip(model, tmp_path / "x", CARD).checks)
+    assert not (tmp_path / "x" / "tokenizer.json").exists()
+    assert isinstance(open_clip.get_tokenizer(f"local-dir:{tmp_path / 'x'}"), SimpleTokenizer)
+    again = mmcl.load(tmp_path / "x", "cpu")
+    expected, found = (one.encode_texts(TEXTS) for one in (ModelEmbedder(model, "x"), again))
+    assert torch.cosine_similarity(torch.from_numpy(found), torch.from_numpy(expected)).min() > 0.99999
+
+
+def test_a_tokenizer_that_only_resembles_clips_is_written(clips_tokenizer: str) -> None:
+    tokenizer = HuggingFaceTokenizer(load_tokenizer(clips_tokenizer), 77)
+    assert is_clips_own(tokenizer)
+    tokenizer.backend.backend_tokenizer.normalizer = None
+    assert not is_clips_own(tokenizer), "capitals are told apart"
+    words = json.loads(Path(clips_tokenizer, "tokenizer.json").read_text())
+    vocabulary, merges = words["model"]["vocab"], [tuple(pair) for pair in words["model"]["merges"]]
+    vocabulary["cat</w>"], vocabulary["dog</w>"] = vocabulary["dog</w>"], vocabulary["cat</w>"]
+    assert not is_clips_own(HuggingFaceTokenizer(CLIPTokenizer(vocabulary, merges), 77))
 
 
 def test_it_loads_and_converts_again(tokenizer: str, tmp_path: Path) -> None:
