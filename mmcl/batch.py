@@ -50,6 +50,8 @@ class PairBatch:
         labels: ``(B,)`` int64 class of each row, -1 where it is not known; None when no row has one.
         image_rows: ``(I,)`` int64, ascending: the rows that have a picture. None when every row of the source has.
         text_rows: for each text view ``(T,)`` int64, ascending: the rows that have it. None when every row has all.
+        finishes: for each image view what is still to be done to its pictures, as `mmcl.data.finish.finish` takes it,
+            on the CPU; None for a view that is finished. Empty when all are.
     """
 
     images: tuple[Tensor, ...]
@@ -59,6 +61,7 @@ class PairBatch:
     labels: Tensor | None = None
     image_rows: Tensor | None = None
     text_rows: tuple[Tensor, ...] | None = None
+    finishes: tuple[Tensor | None, ...] = ()
 
     def __len__(self) -> int:
         return len(self.sample_ids)
@@ -81,6 +84,7 @@ class PairBatch:
             None if self.labels is None else tensor(self.labels),
             None if self.image_rows is None else tensor(self.image_rows),
             None if self.text_rows is None else tuple(map(tensor, self.text_rows)),
+            self.finishes,
         )
 
     def rows_of(self, view: str) -> Tensor | None:
@@ -91,7 +95,7 @@ class PairBatch:
         return None if self.text_rows is None else self.text_rows[int(number)]
 
     def part(self, start: int, stop: int) -> PairBatch:
-        """Return rows ``start`` to ``stop`` as a batch; texts keep the padding of the whole."""
+        """Return rows ``start`` to ``stop`` of a finished batch as a batch; texts keep the padding of the whole."""
         images, image_rows = self.images, self.image_rows
         first, last = _range_of(image_rows, start, stop)
         texts = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import multiprocessing
 import os
@@ -91,12 +92,15 @@ class TrainData:
         digest.update(self.plan.fingerprint())
         return digest.hexdigest()
 
-    def batches(self, start_step: int = 0, rank: int = 0, world_size: int = 1) -> Iterator[PairBatch]:
+    def batches(
+        self, start_step: int = 0, rank: int = 0, world_size: int = 1, leaves_unfinished: bool = False
+    ) -> Iterator[PairBatch]:
         """Yield this process's part of every global batch from step ``start_step`` on, without end.
 
         The parts of all ranks, in rank order, are the batch of a single process, bit for bit, whatever the number of
         workers. A row whose picture cannot be read is left out of its batch, which is then smaller by it, and goes to
-        ``quarantine``. Drawing moves no random generator of the caller's.
+        ``quarantine``. Drawing moves no random generator of the caller's. With ``leaves_unfinished`` the pictures are
+        resized and no more, for `mmcl.data.finish.finished` to do the rest on the device.
 
         Raises:
             UserError: more rows are unreadable than ``data.max_unreadable`` allows, none of a batch is readable, or the
@@ -107,19 +111,21 @@ class TrainData:
         if (paired := self.paired_per_batch) is not None and paired % world_size:
             raise UserError(f"data.paired_per_batch: {paired} cannot be shared evenly by {world_size} processes")
         self.quarantine.open(is_first_process=rank == 0, is_resumed=start_step > 0)
-        for built in self._loader(self.plan.requests(start_step, rank, world_size)):
+        builder = copy.copy(self.builder)
+        builder.leaves_unfinished = leaves_unfinished
+        for built in self._loader(builder, self.plan.requests(start_step, rank, world_size)):
             self.quarantine.add(built.records, built.num_seen)
             if built.batch is None:
                 reason = built.records[-1].reason
                 raise UserError(f"step {built.step}: none of the {built.num_seen} rows can be read; the last: {reason}")
             yield built.batch
 
-    def _loader(self, requests: Iterator[BatchRequest]) -> DataLoader[BuiltBatch]:
+    def _loader(self, builder: BatchBuilder, requests: Iterator[BatchRequest]) -> DataLoader[BuiltBatch]:
         options: dict[str, Any] = {}
         if self.num_workers:
             options = {"multiprocessing_context": _worker_context(), "worker_init_fn": _start_worker}
         return DataLoader(
-            self.builder,
+            builder,
             sampler=requests,  # its items are what __getitem__ is given
             batch_size=None,
             collate_fn=_as_it_is,

@@ -143,15 +143,22 @@ class _Columns:
 
     Attributes:
         images: for each image view, its pixels.
+        finishes: for each image view, what is still to be done to them; empty lists where nothing is.
         image_rows: the rows they are of.
         texts: for each text view, its texts.
         text_rows: the rows they are of.
     """
 
     images: list[list[Tensor]]
+    finishes: list[list[list[float]]]
     image_rows: list[int]
     texts: list[list[str]]
     text_rows: list[list[int]]
+
+    @classmethod
+    def empty(cls, num_images: int, num_texts: int) -> _Columns:
+        images, texts = range(num_images), range(num_texts)
+        return cls([[] for _ in images], [[] for _ in images], [], [[] for _ in texts], [[] for _ in texts])
 
 
 class BatchBuilder(torch.utils.data.Dataset[BuiltBatch]):
@@ -167,6 +174,9 @@ class BatchBuilder(torch.utils.data.Dataset[BuiltBatch]):
         max_pixels: pictures with more are refused.
         num_texts: text views of every row.
         is_partial: rows may lack a picture or a text; then every batch says which have it. Else all rows have all.
+
+    Attributes:
+        leaves_unfinished: what is done to pictures after resizing is drawn and not done: `mmcl.data.finish` does it.
     """
 
     def __init__(
@@ -182,13 +192,16 @@ class BatchBuilder(torch.utils.data.Dataset[BuiltBatch]):
         self.reader, self.views, self.tokenizer = reader, views, tokenizer
         self.seed, self.max_pixels = seed, max_pixels
         self.num_texts, self.is_partial = num_texts, is_partial
+        self.leaves_unfinished = False
         self.pictures = PictureCache()
 
     def __getitem__(self, request: BatchRequest) -> BuiltBatch:
         kept: list[int] = []
         records = list(request.left_out)
         texts = range(self.num_texts)
-        columns = _Columns([[] for _ in self.views], [], [[] for _ in texts], [[] for _ in texts])
+        columns = _Columns(
+            [[] for _ in self.views], [[] for _ in self.views], [], [[] for _ in texts], [[] for _ in texts]
+        )
         with torch.random.fork_rng(devices=[]):  # once for the batch: it costs more than a small picture
             for index, (position, row) in enumerate(zip(request.positions.tolist(), self._rows(request), strict=True)):
                 try:
@@ -227,8 +240,14 @@ class BatchBuilder(torch.utils.data.Dataset[BuiltBatch]):
         texts = [self._text_of(row, part, request.epoch, position) for part in range(self.num_texts)]
         if picture is not None:
             columns.image_rows.append(number)
-            for view, (draw, pixels) in enumerate(zip(self.views, columns.images, strict=True)):
-                pixels.append(draw(picture, mix(self.seed, request.epoch, position, _VIEW, view) >> 1))
+            for number_of_view, view in enumerate(self.views):
+                seed = mix(self.seed, request.epoch, position, _VIEW, number_of_view) >> 1
+                if self.leaves_unfinished and not view.is_finished_when_resized:
+                    pixels, finish = view.draw(picture, seed)
+                    columns.finishes[number_of_view].append(finish.to_row())
+                else:
+                    pixels = view(picture, seed)
+                columns.images[number_of_view].append(pixels.expand(3, -1, -1))
         for text, drawn, rows in zip(texts, columns.texts, columns.text_rows, strict=True):
             if text is not None:
                 drawn.append(text)
@@ -272,6 +291,9 @@ class BatchBuilder(torch.utils.data.Dataset[BuiltBatch]):
             text_rows=tuple(torch.tensor(rows, dtype=torch.int64) for rows in columns.text_rows)
             if self.is_partial and self.num_texts
             else None,
+            finishes=tuple(torch.tensor(rows) if rows else None for rows in columns.finishes)
+            if any(columns.finishes)
+            else (),
         )
 
     def _tokens(self, texts: list[str]) -> TokenBatch:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,12 +12,12 @@ from torch import Tensor
 from torchvision.transforms import InterpolationMode, v2
 from torchvision.transforms.v2 import functional as F
 
+from mmcl.data.finish import SOLARIZE_THRESHOLD, Finish, blur_size
 from mmcl.recipe_data import AffineConfig, ImageViewConfig
 from mmcl.towers.pixels import resize_image, to_tensor
 from mmcl.towers.preprocessing import ImagePreprocessing
 
 _BLUR_SIGMA = (0.1, 2.0)
-_SOLARIZE_THRESHOLD = 128
 
 
 class ImageView:
@@ -49,24 +50,37 @@ class ImageView:
         self._crop = None if area is None else v2.RandomResizedCrop(size, scale=area)
         self._affine = _affine(config.affine)
         self._jitter = None if jitter is None else v2.ColorJitter(*jitter)
-        self._blur = v2.GaussianBlur(max(3, size // 10 // 2 * 2 + 1), _BLUR_SIGMA)  # a tenth of the side, as SimCLR
+        self._blur = v2.GaussianBlur(blur_size(size), _BLUR_SIGMA)
 
     def __call__(self, image: Image.Image, seed: int) -> Tensor:
         """Return ``(3, size, size)`` uint8 of an ``RGB`` or ``L`` picture, a function of picture and seed alone.
 
         Seeds torch's CPU generator and leaves it moved: callers put it back, once for many views.
         """
+        pixels, finish = self.draw(image, seed)
+        return self._finished(pixels, finish).expand(3, -1, -1)
+
+    def draw(self, image: Image.Image, seed: int) -> tuple[Tensor, Finish]:
+        """Return the resized picture, ``(1 or 3, size, size)`` uint8, and what is still to be done to it.
+
+        Seeds torch's CPU generator, as a call does.
+        """
         torch.default_generator.manual_seed(seed)
         pixels = self._resized(image)
-        if self._happens(self.config.horizontal_flip):
-            pixels = pixels.flip(-1)
-        pixels = self._recoloured(pixels)
-        if self._happens(self.config.gaussian_blur):
-            sigma = self._blur.make_params([pixels])["sigma"]
-            pixels = F.gaussian_blur_image(pixels, self._blur.kernel_size, sigma)
-        if self._happens(self.config.solarize):
-            pixels = F.solarize_image(pixels, _SOLARIZE_THRESHOLD)
-        return pixels.expand(3, -1, -1)
+        config = self.config
+        is_flipped = self._happens(config.horizontal_flip)
+        colours = {} if self._jitter is None else _drawn_colours(self._jitter)
+        is_grey = self._happens(config.grayscale) and len(pixels) == 3
+        sigma = self._blur.make_params([pixels])["sigma"][0] if self._happens(config.gaussian_blur) else 0.0
+        is_solarized = self._happens(config.solarize)
+        return pixels, Finish(is_flipped, is_grey=is_grey, sigma=sigma, is_solarized=is_solarized, **colours)
+
+    @property
+    def is_finished_when_resized(self) -> bool:
+        """True when nothing is ever done to it after that."""
+        config = self.config
+        options = (config.horizontal_flip, config.color_jitter, config.grayscale, config.gaussian_blur, config.solarize)
+        return not any(options)
 
     @staticmethod
     def _happens(probability: float) -> bool:
@@ -91,15 +105,39 @@ class ImageView:
         distorted: Image.Image = self._affine.transform(image, self._affine.make_params([image]))
         return distorted
 
-    def _recoloured(self, pixels: Tensor) -> Tensor:
-        jitter = None if self._jitter is None else self._jitter.make_params([pixels])
-        is_made_grey = self._happens(self.config.grayscale) and len(pixels) == 3
-        if jitter is None and not is_made_grey:
-            return pixels
-        image = _to_image(pixels)
-        if self._jitter is not None:
-            image = self._jitter.transform(image, jitter)
-        return to_tensor(image.convert("L") if is_made_grey else image)
+    def _finished(self, pixels: Tensor, finish: Finish) -> Tensor:
+        if finish.is_flipped:
+            pixels = pixels.flip(-1)
+        pixels = _recoloured(pixels, finish)
+        if finish.sigma:
+            pixels = F.gaussian_blur_image(pixels, self._blur.kernel_size, [finish.sigma, finish.sigma])
+        return F.solarize_image(pixels, SOLARIZE_THRESHOLD) if finish.is_solarized else pixels
+
+
+def _drawn_colours(jitter: v2.ColorJitter) -> dict[str, Any]:
+    """Return the fields of `Finish` that a jitter draws."""
+    drawn = jitter.make_params([])
+    factors = {name: drawn[f"{name}_factor"] for name in ("brightness", "contrast", "saturation", "hue")}
+    order = {"order": tuple(drawn["fn_idx"].tolist())}
+    return order | {name: factor for name, factor in factors.items() if factor is not None}
+
+
+def _recoloured(pixels: Tensor, finish: Finish) -> Tensor:
+    changes = (
+        (F.adjust_brightness, finish.brightness, 1.0),
+        (F.adjust_contrast, finish.contrast, 1.0),
+        (F.adjust_saturation, finish.saturation, 1.0),
+        (F.adjust_hue, finish.hue, 0.0),
+    )
+    chosen = [
+        (change, amount) for change, amount, nothing in map(changes.__getitem__, finish.order) if amount != nothing
+    ]
+    if not chosen and not finish.is_grey:
+        return pixels
+    image = _to_image(pixels)
+    for change, amount in chosen:
+        image = change(image, amount)
+    return to_tensor(image.convert("L") if finish.is_grey else image)
 
 
 def _to_image(pixels: Tensor) -> Image.Image:

@@ -178,8 +178,7 @@ def _said(configs: Sequence[AnyTask], tasks: Sequence[AnyBuiltTask]) -> tuple[st
 
 def _try_one_batch(trainer: Trainer) -> tuple[dict[str, Any], float]:
     """Take one step; return its record and the seconds that it took."""
-    batches = trainer.data.batches(0, distributed.rank(), distributed.world_size())
-    batch = next(batches).to(trainer.accelerator.device)
+    batch = next(trainer.batches())
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
     began = time.perf_counter()

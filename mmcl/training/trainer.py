@@ -17,6 +17,7 @@ from torch import Tensor
 from mmcl import distributed
 from mmcl.batch import PairBatch
 from mmcl.batch_norm import use_global_batch_norm
+from mmcl.data.finish import finished
 from mmcl.data.loader import TrainData
 from mmcl.data.token_counts import count_tokens
 from mmcl.distributed import RowSizes
@@ -126,12 +127,20 @@ class Trainer:
             RunStopped: after SIGTERM or Ctrl-C, once a checkpoint is saved.
         """
         with StopSignal() as signals:
-            batches = self.data.batches(self.step, distributed.rank(), distributed.world_size())
+            batches = self.batches()
             self.observer.started(self.step, self.num_steps)
             try:
                 self._loop(batches, signals, evaluate)
             finally:
                 self.observer.finished()
+
+    def batches(self) -> Iterator[PairBatch]:
+        """Yield this process's rows from the present step on, on the device."""
+        device = self.accelerator.device
+        # A CPU would only do in turn what its other cores do in the workers.
+        leaves_unfinished = device.type != "cpu"
+        for batch in self.data.batches(self.step, distributed.rank(), distributed.world_size(), leaves_unfinished):
+            yield finished(batch.to(device, non_blocking=True))
 
     def _loop(
         self, batches: Iterator[PairBatch], signals: StopSignal, evaluate: Callable[[int], dict[str, float]]
@@ -167,7 +176,7 @@ class Trainer:
         """Fetch this process's rows; one that cannot tells the others, so that all stop and none waits."""
         device = self.accelerator.device
         try:
-            batch = next(batches).to(device, non_blocking=True)
+            batch = next(batches)
         except (UserError, RuntimeError):
             if signals.signum and not distributed.is_distributed():
                 # The signal went to the workers as well, and they are gone.

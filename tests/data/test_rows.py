@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from mmcl.data.columns import resolve_roles
+from mmcl.data.finish import finished
 from mmcl.data.rows import BatchBuilder, BatchRequest, BuiltBatch, RowReader
 from mmcl.data.sources import open_source
 from mmcl.data.views import ImageView
@@ -63,6 +64,33 @@ def test_sample_looks_the_same_in_any_company(tmp_path: Path) -> None:
     assert alone is not None
     assert among is not None
     assert torch.equal(alone.images[0][0], among.images[0][2])
+
+
+def test_what_is_left_unfinished_is_the_same_once_it_is_finished(tmp_path: Path) -> None:
+    colours = ImageViewConfig(random_resized_crop=(0.5, 1.0), horizontal_flip=0.5, color_jitter=(0.4, 0.4, 0.4, 0.1))
+    others = ImageViewConfig(size=20, grayscale=0.5, gaussian_blur=0.5, solarize=0.5)
+    builder = _builder(write_pairs(tmp_path), colours, ImageViewConfig(random_resized_crop=(0.5, 1.0)), others)
+    done = builder[_request(*range(10))].batch
+    builder.leaves_unfinished = True
+    left = builder[_request(*range(10))].batch
+    assert done is not None
+    assert left is not None
+    assert [rows is None for rows in left.finishes] == [False, True, False]
+    assert finished(done) is done
+    assert done.finishes == finished(left).finishes == ()
+    for ours, theirs, was_left in zip(finished(left).images, done.images, (True, False, True), strict=True):
+        apart = (ours.int() - theirs.int()).abs().float()
+        # Pillow keeps hues in 256 levels.
+        assert apart.mean() < (2 if was_left else 1e-9)
+    assert not torch.equal(left.images[0], done.images[0])
+
+
+def test_a_view_of_crops_alone_is_never_unfinished(tmp_path: Path) -> None:
+    builder = _builder(write_pairs(tmp_path), ImageViewConfig(random_resized_crop=(0.5, 1.0)))
+    builder.leaves_unfinished = True
+    built = builder[_request(1, 2)].batch
+    assert built is not None
+    assert built.finishes == ()
 
 
 def test_views_epochs_and_seeds_differ(tmp_path: Path) -> None:

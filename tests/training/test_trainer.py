@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from PIL import Image
 
+from mmcl.batch import PairBatch
+from mmcl.data.finish import finished
 from mmcl.data.loader import build_train_data
 from mmcl.errors import RunError, UserError
 from mmcl.model import build_model
@@ -66,6 +69,23 @@ def test_a_record_says_what_a_step_did(tmp_path: Path) -> None:
     assert (first["step"], second["step"]) == (1, 2)
     assert first["chance"] == pytest.approx(1.3863, abs=1e-4)
     assert 0 <= first["data_wait"] <= 1
+
+
+def test_pictures_are_finished_on_a_device_that_is_no_cpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer = make_trainer(tiny_recipe(tmp_path), tmp_path / "run")  # its pictures are flipped
+    made: list[tuple[torch.Tensor | None, ...]] = []
+
+    def see(batch: PairBatch) -> PairBatch:
+        made.append(batch.finishes)
+        return finished(batch)
+
+    monkeypatch.setattr("mmcl.training.trainer.finished", see)
+    here = next(trainer.batches())
+    monkeypatch.setattr(trainer, "accelerator", SimpleNamespace(device=torch.device("meta")))
+    there = next(trainer.batches())
+    assert (here.images[0].device.type, there.images[0].device.type) == ("cpu", "meta")
+    assert made[0] == here.finishes == there.finishes == ()
+    assert len(made[1]) == 1
 
 
 def test_a_non_finite_loss_stops_before_the_update_and_names_the_rows(tmp_path: Path) -> None:
