@@ -76,6 +76,33 @@ class ColumnsConfig(Section):
         return value
 
 
+class MixedSourceConfig(SourceConfig):
+    """One of several training sources. Short form: the path."""
+
+    columns: ColumnsConfig | None = None
+    """Which column plays which role in this source; null: as ``data.columns`` says."""
+    weight: float | None = Field(default=None, gt=0)
+    """Share of every batch, relative to the weights of the others. The sources without a weight are read as one, of
+    weight 1, in which each counts by its rows."""
+    replay: bool = False
+    """The source is there so that the model does not forget what it knew: its rows are learnt from, and neither held
+    out nor judged by; nor do they decide how long an epoch is. Needs a weight."""
+
+    @field_validator("streaming")
+    @classmethod
+    def _is_indexed(cls, value: bool) -> bool:
+        if value:
+            raise ValueError("one of several sources cannot be a stream; set it to false, or give a stream alone")
+        return value
+
+    @field_validator("replay")
+    @classmethod
+    def _replay_is_weighted(cls, value: bool, info: ValidationInfo) -> bool:
+        if value and info.data.get("weight", 0) is None:
+            raise ValueError("needs a weight beside it: how much of every batch the replay takes, such as weight: 0.25")
+        return value
+
+
 class AffineConfig(Section):
     """Random affine distortion of a view, by torchvision's RandomAffine."""
 
@@ -131,8 +158,8 @@ class ImageViewConfig(Section):
 class DataConfig(Section):
     """Training and validation rows, and how they are drawn. Short form: the training path."""
 
-    train: SourceConfig
-    """Rows to learn from."""
+    train: SourceConfig | tuple[MixedSourceConfig, ...]
+    """Rows to learn from: a source, or a list of several that are mixed."""
     validation: SourceConfig | Fraction = 0.05
     """Held-out rows: a source, or a share of the groups of ``train``, chosen by hash; 0 holds nothing out."""
     columns: ColumnsConfig = ColumnsConfig()
@@ -157,6 +184,11 @@ class DataConfig(Section):
     """Share of quarantined rows above which the run stops."""
 
     @property
+    def train_sources(self) -> tuple[SourceConfig, ...]:
+        """The sources of ``train``, one or several."""
+        return self.train if isinstance(self.train, tuple) else (self.train,)
+
+    @property
     def expanded_views(self) -> tuple[ImageViewConfig, ...]:
         """The views in order, each as often as its ``count`` says: number N is what objectives call image.N."""
         return tuple(view for view in self.image_views for _ in range(view.count))
@@ -168,10 +200,30 @@ class DataConfig(Section):
             raise ValueError("unique_groups, which is true, draws batches in a way of its own; give one of the two")
         return value
 
+    @field_validator("unique_groups", "paired_per_batch")
+    @classmethod
+    def _weights_draw_alone(cls, value: bool | int | None, info: ValidationInfo) -> bool | int | None:
+        sources = info.data.get("train")
+        if value and isinstance(sources, tuple) and any(source.weight is not None for source in sources):
+            raise ValueError("the weights of data.train draw batches in a way of their own; give one of the two")
+        return value
+
     @field_validator("train", mode="before")
     @classmethod
-    def _source_from_path(cls, value: Any) -> Any:
+    def _sources_from_paths(cls, value: Any) -> Any:
+        if isinstance(value, (list, tuple)):
+            return [{"path": item} if isinstance(item, str) else item for item in value]
+        if isinstance(value, dict) and (given := [key for key in ("columns", "weight", "replay") if key in value]):
+            where = "; columns stand beside train, as data.columns" if "columns" in given else ""
+            raise ValueError(f"{given[0]} is for one of several sources, which are a list: train: [...]{where}")
         return {"path": value} if isinstance(value, str) else value
+
+    @field_validator("train")
+    @classmethod
+    def _something_is_learnt(cls, value: Any) -> Any:
+        if isinstance(value, tuple) and all(source.replay for source in value):
+            raise ValueError("must have at least one source that is no replay" if value else "must have a source")
+        return value
 
     @field_validator("validation", mode="before")
     @classmethod

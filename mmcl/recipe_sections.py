@@ -9,7 +9,7 @@ from typing import Any, Literal
 from pydantic.fields import FieldInfo
 
 from mmcl.recipe import Recipe
-from mmcl.recipe_data import DataConfig, SourceConfig
+from mmcl.recipe_data import DataConfig, MixedSourceConfig, SourceConfig
 from mmcl.recipe_model import ImageTowerConfig, ModelConfig, TextTowerConfig
 from mmcl.recipe_yaml import KeyPath, Node
 from mmcl.section import Section
@@ -20,17 +20,21 @@ SHORT_FORMS: dict[type[Section], str] = {
     TextTowerConfig: "name",
     DataConfig: "train",
     SourceConfig: "path",
+    MixedSourceConfig: "path",
 }
 """Sections that may be written as one string, and the field that string is."""
 
 Sections = tuple[type[Section], ...]
 
 
-def sections_in(annotation: Any) -> Sections:
-    """Return the sections that an annotation such as ``tuple[A | B, ...] | None`` speaks of."""
+def sections_in(annotation: Any, in_lists: bool = True) -> Sections:
+    """Return the sections that an annotation such as ``tuple[A | B, ...] | None`` speaks of; without ``in_lists`` those
+    that need no list around them."""
     if isinstance(annotation, type) and issubclass(annotation, Section):
         return (annotation,)
-    return tuple(section for part in typing.get_args(annotation) for section in sections_in(part))
+    if typing.get_origin(annotation) is tuple and not in_lists:
+        return ()
+    return tuple(section for part in typing.get_args(annotation) for section in sections_in(part, in_lists))
 
 
 def is_list(annotation: Any) -> bool:
@@ -78,8 +82,7 @@ def paths_of_fields(sections: Sections = (Recipe,), prefix: KeyPath = ()) -> Ite
     """Yield the path of every field of a recipe that no list stands before, parents first."""
     for name, field in fields_of(sections).items():
         yield (*prefix, name)
-        if not is_list(field.annotation):
-            yield from paths_of_fields(sections_in(field.annotation), (*prefix, name))
+        yield from paths_of_fields(sections_in(field.annotation, in_lists=False), (*prefix, name))
 
 
 def expand(node: Node, sections: Sections = (Recipe,)) -> Node:
@@ -90,7 +93,8 @@ def expand(node: Node, sections: Sections = (Recipe,)) -> Node:
     """
     if isinstance(node.value, list):
         items = [expand_item(item, sections) for item in node.value]
-        return Node([item if isinstance(item.value, str) else expand(item, sections) for item in items], node.origin)
+        keep = () if MixedSourceConfig in sections else (str,)
+        return Node([item if isinstance(item.value, keep) else expand(item, sections) for item in items], node.origin)
     if isinstance(node.value, str):
         for section in sections:
             if section in SHORT_FORMS and not (section is SourceConfig and node.value.endswith("%")):

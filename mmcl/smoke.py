@@ -83,7 +83,7 @@ def _small_data(recipe: Recipe) -> DataConfig:
         "paired_per_batch": None,
         "num_workers": 0,
     }
-    if data.train.path == "digits":
+    if isinstance(data.train, SourceConfig) and data.train.path == "digits":
         update["train"] = data.train.model_copy(update={"limit": NUM_ROWS})
         if isinstance(data.validation, SourceConfig):
             update["validation"] = _digits("test")

@@ -24,7 +24,7 @@ from mmcl.cli.main import app, main
 from mmcl.objectives import configs as objectives
 from mmcl.objectives.configs.base import HeadConfig
 from mmcl.recipe import Recipe
-from mmcl.recipe_data import AffineConfig, ColumnsConfig, DataConfig, ImageViewConfig, SourceConfig
+from mmcl.recipe_data import AffineConfig, ColumnsConfig, DataConfig, ImageViewConfig, MixedSourceConfig, SourceConfig
 from mmcl.recipe_files import load_recipe
 from mmcl.recipe_model import ImageTowerConfig, ModelConfig, TextTowerConfig
 from mmcl.recipe_schema import recipe_schema
@@ -60,6 +60,7 @@ REFERENCE = {
     "LoRA": LoRAConfig,
     "Data": DataConfig,
     "Source": SourceConfig,
+    "Mixed source": MixedSourceConfig,
     "Columns": ColumnsConfig,
     "Image view": ImageViewConfig,
     "Affine": AffineConfig,

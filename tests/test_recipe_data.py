@@ -50,3 +50,16 @@ def test_negatives_are_one_column_or_several(negatives: Any) -> None:
 def test_batches_are_drawn_in_one_way() -> None:
     with pytest.raises(ValidationError, match="unique_groups, which is true, draws batches in a way of its own"):
         DataConfig.model_validate({"train": "x", "unique_groups": True, "paired_per_batch": 4})
+
+
+@pytest.mark.parametrize("option", [{"unique_groups": True}, {"paired_per_batch": 4}])
+def test_weights_draw_batches_alone(option: Any) -> None:
+    assert DataConfig.model_validate({"train": ["x", "y"], **option})
+    with pytest.raises(ValidationError, match=r"the weights of data.train draw batches in a way of their own"):
+        DataConfig.model_validate({"train": ["x", {"path": "y", "weight": 2}], **option})
+
+
+def test_the_training_sources_are_one_or_several() -> None:
+    assert [source.path for source in DataConfig.model_validate({"train": "x"}).train_sources] == ["x"]
+    several = DataConfig.model_validate({"train": ["x", {"path": "y"}]}).train_sources
+    assert [source.path for source in several] == ["x", "y"]

@@ -128,7 +128,35 @@ def test_an_unknown_objective_is_told_the_nearest_name():
             "data.validation.split: must be text, got 3 (in quotes it is text)",
         ),
         ("{train: {split: y}}", "data.train.path: is required"),
-        ("{train: [x]}", 'data.train: must be text or a mapping, got ["x"]'),
+        ("{train: 3}", "data.train: must be text or a mapping or a list, got 3"),
+        ("{train: []}", "data.train: must have a source"),
+        ("{train: [x, 3]}", "data.train.1: must be text or a mapping, got 3"),
+        ("{train: [x, {path: y, weigth: 2}]}", 'data.train.1.weigth: unknown key. Did you mean "weight"?'),
+        ("{train: [x, {path: y, weight: 0}]}", "data.train.1.weight: must be > 0, got 0"),
+        ("{train: [x, {path: y, columns: {txt: a}}]}", 'data.train.1.columns.txt: unknown key. Did you mean "text"?'),
+        (
+            "{train: [x, {path: y, streaming: true}]}",
+            "data.train.1.streaming: one of several sources cannot be a stream; set it to false, or give a stream"
+            " alone",
+        ),
+        (
+            "{train: [x, {path: y, replay: true}]}",
+            "data.train.1.replay: needs a weight beside it: how much of every batch the replay takes, such as"
+            " weight: 0.25",
+        ),
+        (
+            "{train: [{path: y, replay: true, weight: 1}]}",
+            "data.train: must have at least one source that is no replay",
+        ),
+        (
+            "{train: {path: y, weight: 1}}",
+            "data.train: weight is for one of several sources, which are a list: train: [...]",
+        ),
+        (
+            "{train: {path: y, columns: {text: a}}}",
+            "data.train: columns is for one of several sources, which are a list: train: [...]; columns stand beside"
+            " train, as data.columns",
+        ),
         (
             "{train: x, image_views: [{affine: {scale: [1]}}]}",
             "data.image_views.0.affine.scale: must have 2 entries, got 1: [1]",

@@ -22,7 +22,13 @@ SHORT = {
 
 
 @pytest.mark.parametrize(
-    "short", [SHORT, {"data": "x.csv", "model": "a/clip"}, {"data": {"train": "x", "validation": "2%"}}]
+    "short",
+    [
+        SHORT,
+        {"data": "x.csv", "model": "a/clip"},
+        {"data": {"train": "x", "validation": "2%"}},
+        {"data": {"train": ["x", {"path": "y", "weight": 2}]}},
+    ],
 )
 def test_expanding_changes_the_form_and_not_the_meaning(short):
     long = expand(at_origin({"data": "x", **short}, Origin("f"))).plain()
@@ -41,6 +47,11 @@ def test_expanded_values_are_whole():
         {"task": "zeroshot_classification", "data": {"path": "digits"}},
     ]
     assert expand(at_origin({"data": "x"}, Origin("f"))).plain() == {"data": {"train": {"path": "x"}}}
+
+
+def test_sources_in_a_list_are_expanded():
+    long = expand(at_origin({"data": {"train": ["x", {"path": "y"}]}}, Origin("f"))).plain()
+    assert long == {"data": {"train": [{"path": "x"}, {"path": "y"}]}}
 
 
 def test_expanding_keeps_lines():
@@ -67,4 +78,6 @@ def test_sections_at_a_path_follow_the_tags():
 def test_paths_of_fields_stop_at_lists():
     paths = set(paths_of_fields())
     assert {("lr",), ("data", "columns", "text"), ("model", "image", "image_size")} <= paths
+    assert ("data", "train", "split") in paths
+    assert ("data", "train", "weight") not in paths
     assert not any(path[:1] == ("evaluate",) and len(path) > 1 for path in paths)

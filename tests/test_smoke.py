@@ -231,6 +231,11 @@ def test_embedded_data_stays_and_is_cut() -> None:
         ]
 
 
+def test_several_sources_become_one_of_glyphs() -> None:
+    data = smoke_recipe(Recipe.model_validate({"data": {"train": ["digits", {"path": "x", "weight": 2}]}})).data
+    assert [source.path for source in data.train_sources] == ["glyphs"]
+
+
 @pytest.mark.parametrize(("num_processes", "batch_size"), [("1", 16), ("3", 18), ("24", 24)])
 def test_the_batch_divides_over_the_processes(
     num_processes: str, batch_size: int, monkeypatch: pytest.MonkeyPatch

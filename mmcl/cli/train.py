@@ -67,7 +67,7 @@ def train(
 
         loaded = smoke_recipe(loaded)
         if is_main_process():
-            rows = loaded.data.train.path
+            (rows,) = (source.path for source in loaded.data.train_sources)
             typer.echo(f"smoke: tiny random towers and a few {rows}, in place of the recipe's model and data", err=True)
     with located.locating():
         if dry_run:

@@ -35,7 +35,7 @@ def captions_of(value: Any) -> tuple[str, ...]:
     return captions
 
 
-def group_id(group: Any, captions: Sequence[str], position: int, is_ungrouped: bool = False) -> int:
+def group_id(group: Any, captions: Sequence[str], position: int, is_ungrouped: bool = False, scope: str = "") -> int:
     """Return the id of a row's group, ``0 <= id < 2**63``.
 
     Args:
@@ -43,9 +43,13 @@ def group_id(group: Any, captions: Sequence[str], position: int, is_ungrouped: b
         captions: which make the group where there is no value. A row without captions is a group of its own.
         position: the row's, in its source.
         is_ungrouped: every row is a group of its own.
+        scope: of the group values and positions: those of another scope are other groups. Equal captions are one group
+            in all.
     """
     if is_ungrouped:
-        return stable_id(f"row:{position}")
+        return stable_id(f"row:{position}", scope)
     if group is not None and group == group:
-        return stable_id(group)
-    return stable_id("text:" + "\n".join(map(normalise_text, captions)) if captions else f"row:{position}")
+        return stable_id(group, scope)
+    if not captions:
+        return stable_id(f"row:{position}", scope)
+    return stable_id("text:" + "\n".join(map(normalise_text, captions)))

@@ -69,10 +69,11 @@ def resolve_roles(
     required: Mapping[str, str] | None = None,
     key: str = "data.columns",
     num_negatives: int = 0,
+    may_lack: bool = False,
 ) -> Roles:
     """Find the column of each role: the one named, else one of the role's own name, else none.
 
-    Positives and negatives play a part only where they are required.
+    Positives and negatives play a part only where they are asked for.
 
     Args:
         source: an opened source.
@@ -81,6 +82,7 @@ def resolve_roles(
             an empty text where nobody in particular does.
         key: where the recipe says so.
         num_negatives: how many columns of hard negatives are required; of more, the first so many are taken.
+        may_lack: the source is one of several, and another may have the columns that it lacks.
 
     Raises:
         UserError: a column that is named or required is not there, or holds what its role cannot be.
@@ -91,7 +93,7 @@ def resolve_roles(
         named = getattr(config, role)
         columns = _columns_of(source, role, named, f"{key}.{role}")
         is_asked_for = role in required or (role == "negatives" and num_negatives > 0)
-        if is_asked_for and len(columns) < (num_negatives if role == "negatives" else 1):
+        if is_asked_for and not may_lack and len(columns) < (num_negatives if role == "negatives" else 1):
             raise UserError(_too_few(source, role, named, columns, f"{key}.{role}", required.get(role, "")))
         if role == "negatives":
             columns = columns[:num_negatives]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import overload
 
 import numpy as np
@@ -15,6 +16,8 @@ from mmcl.data.hashing import Int64Array
 from mmcl.data.images import DEFAULT_MAX_PIXELS, UnreadableImage, decode_image
 from mmcl.data.labels import is_missing, label_name
 from mmcl.data.loader import TrainData, check_paths_exist
+from mmcl.data.mixed_reader import MixedReader
+from mmcl.data.mixture import TrainSource
 from mmcl.data.picture_scan import scan_pictures
 from mmcl.data.quarantine import Quarantine, QuarantineRecord
 from mmcl.data.rows import RowReader
@@ -59,8 +62,8 @@ class LazyPictures(Sequence[Image.Image]):
         try:
             return decode_image(self.reader.picture(row), self.max_pixels)
         except UnreadableImage as reason:
-            name = self.reader.source.name
-            raise UserError(f"row {position} of {name} could be read before, and now cannot: {reason}") from reason
+            number, name = self.reader.locate(int(position))
+            raise UserError(f"row {number} of {name} could be read before, and now cannot: {reason}") from reason
 
 
 @dataclass(frozen=True)
@@ -173,25 +176,57 @@ def validation_rows(recipe: Recipe, data: TrainData) -> EvaluationRows | None:
         return None
     if not len(data.held_out):
         raise UserError(
-            f"data.validation: {config.validation:.2%} of the {data.num_groups:,} groups of {data.source.name} "
+            f"data.validation: {config.validation:.2%} of the {data.num_groups:,} groups of {data.name} "
             "holds out no row; give a larger share, a source, or 0"
         )
-    roles = data.roles if "image" in data.builder.reader.columns else replace(data.roles, image=None)
-    positions = _complete(data, replace(roles, text=data.builder.reader.columns.get("text.0")))
-    if not len(positions):
+    judged = [part for part in ("image", "text.0") if part in data.builder.reader.columns]
+    read = []
+    for each in data.sources:
+        if not each.is_replay and each.reader.columns.keys() >= set(judged):
+            read += _held_out_rows(data, each, config.max_pixels)
+    if not read:
         raise UserError(
-            f"data.validation: none of the {len(data.held_out):,} rows held out of {data.source.name} has all that is "
+            f"data.validation: none of the {len(data.held_out):,} rows held out of {data.name} has all that is "
             "judged by; give a larger share, a source, or 0"
         )
-    return _read_rows(data.source, roles, positions, data.group_ids, "validation", config.max_pixels, data.quarantine)
+    return join_rows(read)
 
 
-def _complete(data: TrainData, roles: Roles) -> Int64Array:
-    """Return the positions of the held-out rows that have all that ``roles`` name."""
-    if not data.is_partial and data.is_complete[data.held_out].all():
-        return data.held_out
-    held_out = replace(data.source, dataset=data.source.dataset.select(data.held_out))
-    return data.held_out[scan_rows(held_out, roles, needs_of_whole_rows(roles), "data.columns").is_usable]
+def _held_out_rows(data: TrainData, each: TrainSource, max_pixels: int) -> list[EvaluationRows]:
+    """Return the held-out rows of a source that have all that is judged by; nothing where there is none."""
+    roles = replace(each.roles, image=each.reader.columns.get("image"))
+    judged = replace(roles, text=each.reader.columns.get("text.0"))
+    positions, group_ids = each.own(data.held_out), each.slice(data.group_ids)
+    if len(positions) and (data.is_partial or not each.slice(data.is_complete)[positions].all()):
+        held_out = replace(each.source, dataset=each.source.dataset.select(positions))
+        scan = scan_rows(held_out, judged, needs_of_whole_rows(judged), each.columns_key)
+        positions = positions[scan.is_usable]
+    if not len(positions):
+        return []
+    return [_read_rows(each.source, roles, positions, group_ids, "validation", max_pixels, data.quarantine)]
+
+
+def join_rows(parts: Sequence[EvaluationRows]) -> EvaluationRows:
+    """Return the rows of several sources as if they were of one, counted on from one source to the next.
+
+    They have labels where all of the sources have.
+    """
+    if len(parts) == 1:
+        return parts[0]
+    first, readers = parts[0], [part.images.reader for part in parts]
+    firsts = np.cumsum([0, *(reader.num_rows for reader in readers[:-1])])
+    positions = [part.images.positions + start for part, start in zip(parts, firsts, strict=True)]
+    labels = [part.labels or [] for part in parts]
+    return EvaluationRows(
+        name=" + ".join(part.name for part in parts),
+        split=first.split,
+        images=LazyPictures(MixedReader(readers), np.concatenate(positions), first.images.max_pixels),
+        texts=[texts for part in parts for texts in part.texts],
+        groups=[group for part in parts for group in part.groups],
+        labels=list(chain(*labels)) if all(part.labels is not None for part in parts) else None,
+        ids=[int(start) + row for part, start in zip(parts, firsts, strict=True) for row in part.ids],
+        left_out=tuple(record for part in parts for record in part.left_out),
+    )
 
 
 def _read_rows(

@@ -21,15 +21,15 @@ _GAMMA = 0x9E3779B97F4A7C15
 _PERSON = b"mmcl.data"  # keeps these hashes independent of any other blake2b of the same strings
 
 
-def stable_id(value: str | int | float) -> int:
+def stable_id(value: str | int | float, scope: str = "") -> int:
     """Return a 63-bit id (``0 <= id < 2**63``) of a group's name or number.
 
     A number and its decimal text are one group (``5``, ``5.0`` and ``"5"``), because a csv file cannot tell them apart
-    and a column of integers with a gap is read as floats.
+    and a column of integers with a gap is read as floats. Ids of equal values in different scopes differ.
     """
     if isinstance(value, float) and math.isfinite(value) and value.is_integer():
         value = int(value)
-    digest = hashlib.blake2b(str(value).encode("utf-8", "surrogatepass"), digest_size=8, person=_PERSON).digest()
+    digest = hashlib.blake2b(f"{scope}{value}".encode("utf-8", "surrogatepass"), digest_size=8, person=_PERSON).digest()
     return int.from_bytes(digest, "little") >> 1
 
 

@@ -18,18 +18,26 @@ import torch
 from torch.utils.data import DataLoader
 
 from mmcl.batch import PairBatch
-from mmcl.data.columns import Roles, resolve_roles
 from mmcl.data.hashing import Int64Array
-from mmcl.data.labels import index_labels
+from mmcl.data.mixture import (
+    TrainSource,
+    describe_sources,
+    index_all_labels,
+    of_replay,
+    open_train_sources,
+    plan_mixture,
+    reader_of,
+    scan_sources,
+)
 from mmcl.data.needs import RowNeeds
 from mmcl.data.plans import BatchPlan, IndexedPlan
 from mmcl.data.quarantine import Quarantine
 from mmcl.data.remarks import RowFacts, bytes_never_cut, remarks_on
 from mmcl.data.rows import BatchBuilder, BatchRequest, BuiltBatch, RowReader
-from mmcl.data.sampler import EpochPlan, StratifiedPlan
-from mmcl.data.scan import BoolArray, has_picture, scan_rows
-from mmcl.data.sources import Source, open_source
+from mmcl.data.sampler import EpochPlan
+from mmcl.data.scan import BoolArray, has_picture
 from mmcl.data.split import is_held_out
+from mmcl.data.stratified import StratifiedPlan
 from mmcl.data.streams import StreamPlan
 from mmcl.data.views import ImageView
 from mmcl.errors import UserError
@@ -55,11 +63,10 @@ class TrainData:
         num_rows: rows to learn from; None for a stream.
         num_groups: groups of those rows; None for a stream.
         steps_per_epoch: None for a stream.
-        source: the opened source.
-        roles: its columns.
-        held_out: ``(M,)`` int64 positions in the source of the validation rows.
-        group_ids: ``(N,)`` int64 group of every row of the source; empty for a stream.
-        is_complete: ``(N,)`` bool: the rows of the source that have all that any objective needs; empty for a stream.
+        sources: where the rows are from. Rows of several are counted on from one to the next.
+        held_out: ``(M,)`` int64 sample ids of the validation rows.
+        group_ids: ``(N,)`` int64 group of every row of the sources; empty for a stream.
+        is_complete: ``(N,)`` bool: the rows of the sources that have all that any objective needs; empty for a stream.
         is_partial: rows may lack a picture or a text, and every batch says which have it.
         class_names: of the labels, by class index; empty without labels.
         num_source_rows: the range of sample ids; None for a stream.
@@ -75,8 +82,7 @@ class TrainData:
     num_rows: int | None
     num_groups: int | None
     steps_per_epoch: int | None
-    source: Source
-    roles: Roles
+    sources: tuple[TrainSource, ...]
     held_out: Int64Array
     group_ids: Int64Array
     is_complete: BoolArray
@@ -85,10 +91,15 @@ class TrainData:
     num_source_rows: int | None = None
     paired_per_batch: int | None = None
 
+    @property
+    def name(self) -> str:
+        """What messages call the sources."""
+        return " + ".join(each.source.name for each in self.sources)
+
     def fingerprint(self) -> str:
         """Return a hash of which rows are learnt from, how they are grouped and labelled, and how batches are drawn; of
         a stream, of its name alone."""
-        digest = hashlib.sha256(self.source.name.encode())
+        digest = hashlib.sha256(self.name.encode())
         digest.update(self.plan.fingerprint())
         return digest.hexdigest()
 
@@ -152,20 +163,18 @@ def build_train_data(
     data = recipe.data
     needs = RowNeeds.of(recipe.chosen_objectives, len(data.expanded_views))
     _check_towers(needs, preprocessing, tokenizer)
-    source = open_source(data.train, "data.train")
-    roles = resolve_roles(source, data.columns, needs.reasons, num_negatives=needs.num_negatives)
-    reader = RowReader(source, roles, needs.parts)
+    sources = open_train_sources(data, needs, needs.parts)
     views = [] if preprocessing is None else [ImageView(view, preprocessing) for view in data.expanded_views]
     builder = BatchBuilder(
-        reader,
+        reader_of(sources),
         views[: needs.num_images],
         tokenizer,
         recipe.seed,
         data.max_pixels,
         num_texts=needs.num_texts,
     )
-    make = _stream_data if source.is_stream else _indexed_data
-    return make(recipe, needs, source, roles, builder)
+    make = _stream_data if sources[0].source.is_stream else _indexed_data
+    return make(recipe, needs, sources, builder)
 
 
 def _check_towers(needs: RowNeeds, preprocessing: ImagePreprocessing | None, tokenizer: TextTokenizer | None) -> None:
@@ -175,20 +184,26 @@ def _check_towers(needs: RowNeeds, preprocessing: ImagePreprocessing | None, tok
         raise UserError(f"{needs.reasons['text']}, and the model has no text tower")
 
 
-def _indexed_data(recipe: Recipe, needs: RowNeeds, source: Source, roles: Roles, builder: BatchBuilder) -> TrainData:
+def _indexed_data(
+    recipe: Recipe, needs: RowNeeds, sources: tuple[TrainSource, ...], builder: BatchBuilder
+) -> TrainData:
     data, tokenizer = recipe.data, builder.tokenizer
-    if needs.num_images and roles.image is not None:
-        check_paths_exist(builder.reader, len(source.dataset))
+    for each in sources:
+        if needs.num_images and each.roles.image is not None:
+            check_paths_exist(each.reader, each.reader.num_rows)
     longest = None if tokenizer is None else bytes_never_cut(tokenizer)
-    scan = scan_rows(source, roles, needs, "data.columns", num_bytes=longest)
+    scan = scan_sources(sources, needs, longest)
     quarantine = Quarantine(data.max_unreadable, rows_per_epoch=len(scan.group_ids))
     quarantine.hold(scan.unusable, num_seen=len(scan.group_ids))
-    is_held = is_held_out(scan.group_ids, _held_out_share(data))
-    positions = np.flatnonzero(scan.is_usable & ~is_held)
-    labels, class_names = index_labels(source, roles)
+    is_replay = of_replay(sources)
+    is_held = scan.is_usable & is_held_out(scan.group_ids, _held_out_share(data)) & ~is_replay
+    # What is judged by is not learnt from by way of a replayed row of the same group either.
+    is_known = scan.is_usable & is_replay & np.isin(scan.group_ids, scan.group_ids[is_held])
+    positions = np.flatnonzero(scan.is_usable & ~is_held & ~is_known)
+    labels, class_names = index_all_labels(sources)
     is_complete = scan.is_complete
     builder.is_partial = not bool(is_complete[positions].all())
-    epochs = _plan_epochs(recipe, scan.group_ids[positions], is_complete[positions])
+    epochs = _plan_epochs(recipe, sources, positions, scan.group_ids[positions], is_complete[positions])
     trained = TrainData(
         plan=IndexedPlan(positions, epochs, None if labels is None else labels[positions]),
         builder=builder,
@@ -199,40 +214,48 @@ def _indexed_data(recipe: Recipe, needs: RowNeeds, source: Source, roles: Roles,
         num_rows=len(positions),
         num_groups=len(np.unique(epochs.group_ids)),
         steps_per_epoch=epochs.steps_per_epoch,
-        source=source,
-        roles=roles,
-        held_out=np.flatnonzero(scan.is_usable & is_held),
+        sources=sources,
+        held_out=np.flatnonzero(is_held),
         group_ids=scan.group_ids,
         is_complete=is_complete,
         is_partial=builder.is_partial,
         class_names=class_names,
-        num_source_rows=len(source.dataset),
+        num_source_rows=len(scan.group_ids),
         paired_per_batch=data.paired_per_batch,
     )
     facts = RowFacts(
-        source.name,
-        roles,
+        describe_sources(sources, positions, epochs),
         scan,
         positions,
         trained.held_out,
         epochs.num_drawn,
         class_names,
         None if labels is None else labels[positions],
+        num_known=int(is_known.sum()),
     )
     return replace(trained, remarks=tuple(remarks_on(facts, tokenizer)))
 
 
-def _plan_epochs(recipe: Recipe, group_ids: Int64Array, is_complete: BoolArray) -> EpochPlan | StratifiedPlan:
+def _plan_epochs(
+    recipe: Recipe,
+    sources: tuple[TrainSource, ...],
+    positions: Int64Array,
+    group_ids: Int64Array,
+    is_complete: BoolArray,
+) -> EpochPlan | StratifiedPlan:
     data, batch_size, seed = recipe.data, recipe.batch_size, recipe.seed
+    mixed = plan_mixture(sources, positions, group_ids, batch_size, seed)
+    if mixed is not None:
+        return mixed
     if data.paired_per_batch is None:
         return EpochPlan.build(group_ids, batch_size, seed, data.unique_groups)
     if is_complete.all():
         raise UserError("data.paired_per_batch: every training row has all that any objective needs; leave it out")
-    return StratifiedPlan.build(group_ids, is_complete, batch_size, data.paired_per_batch, seed)
+    return StratifiedPlan.paired(group_ids, is_complete, batch_size, data.paired_per_batch, seed)
 
 
-def _stream_data(recipe: Recipe, needs: RowNeeds, source: Source, roles: Roles, builder: BatchBuilder) -> TrainData:
-    data = recipe.data
+def _stream_data(recipe: Recipe, needs: RowNeeds, sources: tuple[TrainSource, ...], builder: BatchBuilder) -> TrainData:
+    data, source, roles = recipe.data, sources[0].source, sources[0].roles
     if _held_out_share(data):
         raise UserError(
             "data.validation: rows cannot be held out of a stream; give data.validation a source of its own, or 0"
@@ -258,8 +281,7 @@ def _stream_data(recipe: Recipe, needs: RowNeeds, source: Source, roles: Roles, 
         num_rows=None,
         num_groups=None,
         steps_per_epoch=None,
-        source=source,
-        roles=roles,
+        sources=sources,
         held_out=nothing,
         group_ids=nothing,
         is_complete=nothing.astype(bool),

@@ -9,7 +9,8 @@ from typing import Protocol
 
 from mmcl.data.hashing import Int64Array
 from mmcl.data.rows import BatchRequest
-from mmcl.data.sampler import EpochPlan, StratifiedPlan
+from mmcl.data.sampler import EpochPlan
+from mmcl.data.stratified import StratifiedPlan
 
 
 class BatchPlan(Protocol):
@@ -41,17 +42,20 @@ class IndexedPlan:
     def requests(self, start_step: int, rank: int, world_size: int) -> Iterator[BatchRequest]:
         """Yield what each step from ``start_step`` on needs of ``rank``, without end; no earlier row is read."""
         share = self.epochs.batch_size // world_size
+        mine = slice(rank * share, (rank + 1) * share)
+        passes = self.epochs.passes() if isinstance(self.epochs, StratifiedPlan) else None
         epoch, first = divmod(start_step, self.epochs.steps_per_epoch)
         while True:
             batches = self.epochs.epoch(epoch)
             for number in range(first, len(batches)):
-                rows = batches[number, rank * share : (rank + 1) * share]
+                rows = batches[number, mine]
                 yield BatchRequest(
                     epoch * len(batches) + number,
                     epoch,
                     self.positions[rows],
                     self.epochs.group_ids[rows],
                     None if self.labels is None else self.labels[rows],
+                    passes=None if passes is None else passes[number, mine],
                 )
             epoch, first = epoch + 1, 0
 
@@ -60,7 +64,8 @@ class IndexedPlan:
         digest = hashlib.sha256(self.positions.tobytes())
         digest.update(self.epochs.group_ids.tobytes())
         if isinstance(self.epochs, StratifiedPlan):
-            digest.update(self.epochs.is_complete.tobytes())
+            for stratum in self.epochs.strata[:-1]:  # which leave the last its rows
+                digest.update(stratum.tobytes())
         if self.labels is not None:
             digest.update(self.labels.tobytes())
         return digest.digest()

@@ -19,10 +19,10 @@ from torchvision.transforms.v2 import functional as F
 from mmcl.data.columns import resolve_roles
 from mmcl.data.hashing import mix
 from mmcl.data.images import UnreadableImage, decode_image
+from mmcl.data.mixture import TrainSource, open_train_sources, reader_of
 from mmcl.data.needs import NeedyObjective, RowNeeds
 from mmcl.data.rows import RowReader
 from mmcl.data.sampler import shuffled
-from mmcl.data.sources import open_source
 from mmcl.data.views import ImageView
 from mmcl.errors import UserError
 from mmcl.recipe_data import DataConfig
@@ -41,7 +41,7 @@ def preview_sheet(
     seed: int = 0,
     objectives: Sequence[NeedyObjective] = (),
 ) -> Image.Image:
-    """Draw some rows of the training source: the plain resize, each of ``image_views`` twice, and the texts.
+    """Draw some rows of the training sources: the plain resize, each of ``image_views`` twice, and the texts.
 
     A row that cannot be used is shown with the reason in place of its pictures or texts, in red; what a row may lack is
     said in grey.
@@ -49,7 +49,8 @@ def preview_sheet(
     Args:
         data: source, columns and views.
         preprocessing: gives the size of the views and how they are resized.
-        num_rows: rows drawn, from anywhere in an indexed source and from the start of a stream.
+        num_rows: rows drawn, from anywhere in an indexed source and from the start of a stream; of several sources as
+            many of each.
         seed: of the choice and of the views.
         objectives: which say what a row must have; by default a picture and a caption, where there are columns for
             them.
@@ -60,22 +61,19 @@ def preview_sheet(
     Raises:
         UserError: the source or its columns cannot be used.
     """
-    source = open_source(data.train, "data.train")
     needs = RowNeeds.of(objectives, len(data.expanded_views))
-    roles = resolve_roles(source, data.columns, needs.reasons, num_negatives=needs.num_negatives)
-    if roles.image is None and roles.text is None:
-        resolve_roles(source, data.columns, {"image": ""})  # which says what to write
-    parts = needs.parts or tuple(part for part in ("image", "text.0") if roles.column_of(part) is not None)
-    reader = RowReader(source, roles, parts)
+    sources = open_train_sources(data, needs, needs.parts or ("image", "text.0"))
+    for each in sources:
+        if not each.reader.columns:
+            resolve_roles(each.source, each.columns, {"image": ""}, each.columns_key)  # which says what to write
+    reader = reader_of(sources)
+    parts = tuple(reader.columns)
     needs = needs if objectives else replace(needs, wanted=(frozenset(parts),))
     views = [ImageView(config, preprocessing) for config in data.image_views for _ in range(2)]
     views = views if "image" in parts else []
-    if source.is_stream:
-        rows = list(islice(source.dataset, num_rows))
-    else:
-        rows = reader.read(np.sort(shuffled(len(source.dataset), seed)[:num_rows]))
+    rows, names = _some_rows(sources, reader, num_rows, seed)
     if not rows:
-        raise UserError(f"data.train.path: {source.name} holds no rows")
+        raise UserError(f"data.train.path: {sources[0].source.name} holds no rows")
     num_tiles = 1 + len(views) if views else 0
     width = _GAP + num_tiles * (_TILE + _GAP) + _CAPTION_WIDTH
     sheet = Image.new("RGB", (width, _GAP + len(rows) * (_TILE + _GAP)), "white")
@@ -89,7 +87,7 @@ def preview_sheet(
             canvas.write(_GAP, top, said["image"], colour)
         elif "image" in parts:
             _draw_pictures(canvas, top, reader.picture(row), preprocessing, views, data.max_pixels, mix(seed, top))
-        texts = []
+        texts = [(f"of {names[number]}", "grey")] if len(sources) > 1 else []
         for part in parts[parts[0] == "image" :]:
             if part in has:
                 texts.append(("\n".join(map(_wrapped, reader.captions(row, part))), "black"))
@@ -97,6 +95,21 @@ def preview_sheet(
                 texts.append((_wrapped(said[part]), colour))
         canvas.write_all(canvas.text_left, top, texts)
     return sheet
+
+
+def _some_rows(
+    sources: Sequence[TrainSource], reader: RowReader, num_rows: int, seed: int
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """Return rows, of several sources as many of each, and the names of their sources."""
+    if sources[0].source.is_stream:
+        rows = list(islice(sources[0].source.dataset, num_rows))
+        return rows, [sources[0].source.name] * len(rows)
+    chosen = []
+    for number, each in enumerate(sources):
+        most = (num_rows + len(sources) - 1 - number) // len(sources)
+        chosen.append(each.first + np.sort(shuffled(each.reader.num_rows, seed)[:most]))
+    positions = np.concatenate(chosen)
+    return reader.read(positions), [reader.locate(position)[1] for position in positions.tolist()]
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from mmcl.data.captions import NO_CAPTION
-from mmcl.data.columns import Roles
 from mmcl.data.hashing import Int64Array
 from mmcl.data.needs import name_of
 from mmcl.data.scan import RowScan
@@ -25,24 +24,24 @@ class RowFacts:
     """What the remarks are about.
 
     Attributes:
-        source_name: of the data.
-        roles: its columns.
+        sources: a line for each source.
         scan: of all rows.
         positions: ``(N,)`` int64: the rows to learn from.
         held_out: ``(M,)`` int64: those that are held out.
         num_drawn: different rows drawn in an epoch.
         class_names: of the labels.
         labels: ``(N,)`` int64 class index of each row to learn from; None without labels.
+        num_known: rows that are replayed and left out because their group is held out.
     """
 
-    source_name: str
-    roles: Roles
+    sources: tuple[str, ...]
     scan: RowScan
     positions: Int64Array
     held_out: Int64Array
     num_drawn: int
     class_names: tuple[str, ...] = ()
     labels: Int64Array | None = None
+    num_known: int = 0
 
 
 def remarks_on(facts: RowFacts, tokenizer: TextTokenizer | None) -> Iterator[str]:
@@ -54,7 +53,7 @@ def remarks_on(facts: RowFacts, tokenizer: TextTokenizer | None) -> Iterator[str
     """
     scan, num_rows = facts.scan, len(facts.positions)
     num_groups = len(np.unique(scan.group_ids[facts.positions]))
-    yield f"{len(scan.group_ids):,} rows of {facts.source_name}   {facts.roles.described()}"
+    yield from facts.sources
     if scan.unusable:
         yield _left_out(scan)
     if not scan.is_complete[facts.positions].all():
@@ -69,6 +68,8 @@ def remarks_on(facts: RowFacts, tokenizer: TextTokenizer | None) -> Iterator[str
             "" if complete == len(facts.held_out) else f"; only the {complete:,} that are complete can be judged on"
         )
         yield f"held out: {len(facts.held_out):,} rows of {groups:,} groups{judged}"
+    if facts.num_known:
+        yield f"{facts.num_known:,} rows of the replay are left out, because their groups are held out"
     if num_groups < num_rows:
         yield f"{num_rows:,} rows to learn from are {num_groups:,} groups; rows of one group are never negatives"
     if (unused := num_rows - facts.num_drawn) > 0:

@@ -24,7 +24,7 @@ from mmcl.data.views import ImageView
 from mmcl.text.tokenizer import TextTokenizer
 
 # What a random number is for; different purposes must not share numbers.
-_VIEW, _CAPTION = 11, 12
+_VIEW, _CAPTION, _AGAIN = 11, 12, 13
 
 
 class RowReader:
@@ -45,7 +45,12 @@ class RowReader:
         is_read = not source.is_stream
         self.dataset = source.dataset.select_columns(every) if is_read and every else None
         self._texts = source.dataset.select_columns(texts) if is_read and texts else None
+        self.num_rows = len(source.dataset) if is_read else 0
         self.source = replace(source, dataset=None)
+
+    def locate(self, position: int) -> tuple[int, str]:
+        """Return the row's position in its source, and the name of that."""
+        return position, self.source.name
 
     def read(self, positions: Int64Array, with_pictures: bool = True) -> list[dict[str, Any]]:
         """Return the rows of an indexed source at the positions, in order."""
@@ -105,6 +110,7 @@ class BatchRequest:
         labels: ``(B,)`` int64 class indices, -1 where a row has no label; None without labels.
         rows: the rows themselves where they are of a stream.
         left_out: rows of a stream that were passed over on the way to these.
+        passes: ``(B,)`` int64: how often each row was drawn before in this epoch; None where none was.
     """
 
     step: int
@@ -114,6 +120,12 @@ class BatchRequest:
     labels: Int64Array | None = None
     rows: Sequence[Mapping[str, Any]] | None = None
     left_out: tuple[QuarantineRecord, ...] = ()
+    passes: Int64Array | None = None
+
+    def draw(self, index: int) -> int:
+        """Return what the random numbers of a row are of: the epoch, or the epoch and the pass where it comes again."""
+        times = 0 if self.passes is None else int(self.passes[index])
+        return mix(self.epoch, _AGAIN, times) if times else self.epoch
 
 
 @dataclass(frozen=True)
@@ -205,11 +217,12 @@ class BatchBuilder(torch.utils.data.Dataset[BuiltBatch]):
         with torch.random.fork_rng(devices=[]):  # once for the batch: it costs more than a small picture
             for index, (position, row) in enumerate(zip(request.positions.tolist(), self._rows(request), strict=True)):
                 try:
-                    self._add(columns, len(kept), row, request, position)
+                    self._add(columns, len(kept), row, request, index)
                     kept.append(index)
                 except UnreadableImage as reason:
-                    path, name = self.reader.path(row), self.reader.source.name
-                    records.append(QuarantineRecord(position, request.epoch, str(reason), path, name))
+                    number, name = self.reader.locate(position)
+                    path = self.reader.path(row)
+                    records.append(QuarantineRecord(number, request.epoch, str(reason), path, name))
         batch = self._batch(request, columns, kept) if kept else None
         return BuiltBatch(request.step, batch, tuple(records), len(request.positions) + len(request.left_out))
 
@@ -228,20 +241,19 @@ class BatchBuilder(torch.utils.data.Dataset[BuiltBatch]):
                 rows[place] = row
         return rows
 
-    def _add(
-        self, columns: _Columns, number: int, row: Mapping[str, Any], request: BatchRequest, position: int
-    ) -> None:
-        """Add what is made of a row, which is row ``number`` of the batch.
+    def _add(self, columns: _Columns, number: int, row: Mapping[str, Any], request: BatchRequest, index: int) -> None:
+        """Add what is made of row ``index`` of the request, which is row ``number`` of the batch.
 
         Raises:
             UnreadableImage: its picture cannot be read; nothing is added.
         """
+        position, draw_number = int(request.positions[index]), request.draw(index)
         picture = self._picture_of(row, position, is_indexed=request.rows is None) if self.views else None
-        texts = [self._text_of(row, part, request.epoch, position) for part in range(self.num_texts)]
+        texts = [self._text_of(row, part, draw_number, position) for part in range(self.num_texts)]
         if picture is not None:
             columns.image_rows.append(number)
             for number_of_view, view in enumerate(self.views):
-                seed = mix(self.seed, request.epoch, position, _VIEW, number_of_view) >> 1
+                seed = mix(self.seed, draw_number, position, _VIEW, number_of_view) >> 1
                 if self.leaves_unfinished and not view.is_finished_when_resized:
                     pixels, finish = view.draw(picture, seed)
                     columns.finishes[number_of_view].append(finish.to_row())
@@ -265,7 +277,7 @@ class BatchBuilder(torch.utils.data.Dataset[BuiltBatch]):
             self.pictures.add(position, picture)
         return picture
 
-    def _text_of(self, row: Mapping[str, Any], number: int, epoch: int, position: int) -> str | None:
+    def _text_of(self, row: Mapping[str, Any], number: int, draw_number: int, position: int) -> str | None:
         try:
             captions = self.reader.captions(row, f"text.{number}")
         except ValueError:
@@ -274,7 +286,7 @@ class BatchBuilder(torch.utils.data.Dataset[BuiltBatch]):
             raise
         # Numbers of further texts are told apart by one more key, so that they move no draw of the caption.
         keys = (_CAPTION, number) if number else (_CAPTION,)
-        return captions[mix(self.seed, epoch, position, *keys) % len(captions)]
+        return captions[mix(self.seed, draw_number, position, *keys) % len(captions)]
 
     def _batch(self, request: BatchRequest, columns: _Columns, kept: list[int]) -> PairBatch:
         images = (

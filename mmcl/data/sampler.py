@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mmcl.data.hashing import Int64Array, mix_array
 from mmcl.errors import UserError
 
 # What a random number is for; different purposes must not share numbers.
-_ROWS, _GROUPS, _SLOTS, _PLACES, _PAIRED, _OTHERS = 1, 2, 3, 4, 5, 6
+_ROWS, _GROUPS, _SLOTS, _PLACES = 1, 2, 3, 4
 
 
 @dataclass(frozen=True)
@@ -72,98 +71,6 @@ class EpochPlan:
             return _unique_batches(self.group_ids, self.steps_per_epoch, self.batch_size, self.seed, epoch)
         order = shuffled(len(self.group_ids), self.seed, epoch)
         return order[: self.num_drawn].reshape(self.steps_per_epoch, self.batch_size)
-
-
-@dataclass(frozen=True)
-class StratifiedPlan:
-    """Draws global batches that all hold the same number of complete rows, those that have every part.
-
-    Complete rows and the others are each drawn pass after pass, a pass being each of them once in a new order, as often
-    as it takes; a batch never holds a row twice. An epoch has as many batches as the stratum fills that fills more, so
-    that it is drawn once and the other over and over. Each epoch starts both anew. The complete rows stand at the same
-    places of every batch, spread so evenly that any number of processes that divides both ``batch_size`` and
-    ``paired_per_batch`` gets the same share of them when the batch is cut into that many parts.
-
-    Attributes:
-        group_ids: ``(N,)`` int64 group of every row.
-        is_complete: ``(N,)`` bool.
-        batch_size: rows per batch, over all processes.
-        paired_per_batch: complete rows among them.
-        seed: of the order.
-        steps_per_epoch: batches in one epoch.
-    """
-
-    group_ids: Int64Array
-    is_complete: NDArray[np.bool_]
-    batch_size: int
-    paired_per_batch: int
-    seed: int
-    steps_per_epoch: int
-
-    @classmethod
-    def build(
-        cls, group_ids: Int64Array, is_complete: NDArray[np.bool_], batch_size: int, paired_per_batch: int, seed: int
-    ) -> StratifiedPlan:
-        """Make the plan.
-
-        Raises:
-            UserError: there are fewer rows of either kind than a batch is to hold of it.
-        """
-        num_complete, num_others = int(is_complete.sum()), int((~is_complete).sum())
-        others_per_batch = batch_size - paired_per_batch
-        if others_per_batch < 0:
-            raise UserError(f"data.paired_per_batch: {paired_per_batch:,} is more than batch_size, {batch_size:,}")
-        if paired_per_batch > num_complete:
-            raise UserError(
-                f"data.paired_per_batch: {paired_per_batch:,} is more than the {num_complete:,} training rows that "
-                "have all that any objective needs"
-            )
-        if others_per_batch > num_others:
-            raise UserError(
-                f"data.paired_per_batch: {paired_per_batch:,} leaves {others_per_batch:,} of batch_size {batch_size:,} "
-                f"to the rows that lack something, of which there are {num_others:,}; set another, or leave it out"
-            )
-        steps = max(num_complete // paired_per_batch, num_others // others_per_batch if others_per_batch else 0)
-        return cls(group_ids, is_complete, batch_size, paired_per_batch, seed, steps)
-
-    @property
-    def num_drawn(self) -> int:
-        """Different rows drawn in one epoch."""
-        complete = min(self.steps_per_epoch * self.paired_per_batch, int(self.is_complete.sum()))
-        others = min(self.steps_per_epoch * (self.batch_size - self.paired_per_batch), int((~self.is_complete).sum()))
-        return complete + others
-
-    def epoch(self, epoch: int) -> Int64Array:
-        """Return the rows of one epoch: ``(steps_per_epoch, batch_size)`` int64 indices into ``group_ids``."""
-        ends = np.arange(self.batch_size + 1) * self.paired_per_batch // self.batch_size
-        is_paired_place = ends[1:] > ends[:-1]
-        batches = np.empty((self.steps_per_epoch, self.batch_size), dtype=np.int64)
-        for chosen, places, purpose in (
-            (self.is_complete, is_paired_place, _PAIRED),
-            (~self.is_complete, ~is_paired_place, _OTHERS),
-        ):
-            rows = np.flatnonzero(chosen)
-            drawn = _pass_after_pass(len(rows), self.steps_per_epoch, int(places.sum()), self.seed, epoch, purpose)
-            batches[:, places] = rows[drawn]
-        return batches
-
-
-def _pass_after_pass(num_rows: int, steps: int, per_step: int, *keys: int) -> Int64Array:
-    """Return ``(steps, per_step)`` rows of ``0 .. num_rows - 1``, each pass over them in an order of its own.
-
-    Where a pass ends within a step, the next begins with rows that are not in that step yet.
-    """
-    passes: list[Int64Array] = []
-    for number in range(-(-steps * per_step // num_rows) if num_rows else 0):
-        fresh = shuffled(num_rows, *keys, number)
-        if begun := number * num_rows % per_step:
-            # These are all of the pass before, which has as many rows as a step at least.
-            is_free = ~np.isin(fresh, passes[-1][num_rows - begun :])
-            first = np.flatnonzero(is_free)[: per_step - begun]
-            fresh = np.concatenate([fresh[first], np.delete(fresh, first)])
-        passes.append(fresh)
-    drawn = np.concatenate([np.empty(0, dtype=np.int64), *passes])
-    return drawn[: steps * per_step].reshape(steps, per_step)
 
 
 def shuffled(num_rows: int, *keys: int) -> Int64Array:

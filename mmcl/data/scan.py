@@ -54,7 +54,9 @@ class RowScan:
         return np.logical_and.reduce([np.ones(len(self.group_ids), dtype=bool), *self.has.values()])
 
 
-def scan_rows(source: Source, roles: Roles, needs: RowNeeds, key: str, num_bytes: int | None = None) -> RowScan:
+def scan_rows(
+    source: Source, roles: Roles, needs: RowNeeds, key: str, num_bytes: int | None = None, scope: str = ""
+) -> RowScan:
     """Read the text and group columns of an indexed source, and of pictures whether they are there.
 
     Args:
@@ -63,6 +65,7 @@ def scan_rows(source: Source, roles: Roles, needs: RowNeeds, key: str, num_bytes
         needs: what makes a row usable.
         key: of the columns in the recipe, for errors.
         num_bytes: captions of more bytes of UTF-8 than this are kept in ``long_captions``; None keeps none.
+        scope: of the groups, as `group_id` takes it.
 
     Raises:
         UserError: a csv file's text column holds nothing but numbers.
@@ -74,9 +77,9 @@ def scan_rows(source: Source, roles: Roles, needs: RowNeeds, key: str, num_bytes
         is_usable=np.ones(num_rows, dtype=bool),
     )
     wrong: dict[tuple[int, str], str] = {}
-    if "image" in scan.has:
-        scan.has["image"] = pictures_present(source, str(roles.image))
-    _scan_groups(scan, source, roles)
+    if "image" in scan.has and roles.image is not None:
+        scan.has["image"] = pictures_present(source, roles.image)
+    _scan_groups(scan, source, roles, scope)
     for part in scan.has:
         if part != "image":
             _scan_texts(scan, part, source, roles, num_bytes, wrong, key)
@@ -150,13 +153,13 @@ def _has_length(kind: pa.DataType) -> bool:
     )
 
 
-def _scan_groups(scan: RowScan, source: Source, roles: Roles) -> None:
+def _scan_groups(scan: RowScan, source: Source, roles: Roles, scope: str) -> None:
     for position, (text, group) in enumerate(_cells(source, roles.text, roles.group)):
         try:
             captions = captions_of(text)
         except ValueError:
             captions = ()
-        scan.group_ids[position] = group_id(group, captions, position, roles.is_ungrouped)
+        scan.group_ids[position] = group_id(group, captions, position, roles.is_ungrouped, scope)
 
 
 def _scan_texts(

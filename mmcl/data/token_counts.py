@@ -31,7 +31,7 @@ def count_tokens(train_data: TrainData) -> Tensor:
     plan, reader, tokenizer = train_data.plan, train_data.builder.reader, train_data.builder.tokenizer
     if not isinstance(plan, IndexedPlan):
         raise UserError(
-            f"{train_data.source.key}: the tokens of {train_data.source.name} have to be counted before training, and "
+            f"data.train: the tokens of {train_data.name} have to be counted before training, and "
             "it is a stream; set streaming to false"
         )
     if tokenizer is None:

@@ -20,8 +20,9 @@ from evaluation import (
 )
 from evaluation.embedder import Embedder, Embeddings, Picture
 from mmcl import distributed
-from mmcl.data.evaluation_rows import EvaluationRows, LazyPictures, open_evaluation_rows
+from mmcl.data.evaluation_rows import EvaluationRows, LazyPictures, join_rows, open_evaluation_rows
 from mmcl.data.loader import TrainData
+from mmcl.data.mixture import TrainSource
 from mmcl.data.split import is_held_out
 from mmcl.errors import UserError
 from mmcl.objectives.views import MODALITIES
@@ -120,18 +121,25 @@ def check_modalities(configs: Sequence[AnyTask], modalities: Sequence[str], key:
 def training_rows(recipe: Recipe, data: TrainData) -> EvaluationRows:
     """Return the labelled rows that a run learns from: those of ``data.train`` of which no group is held out.
 
-    A row is among them whether it has a caption or not.
+    A row is among them whether it has a caption or not. Of several sources those count that have pictures and labels
+    and are no replay.
 
     Raises:
         UserError: the source is a stream, or for whatever else is wrong with it.
     """
+    targets = [each for each in data.sources if not each.is_replay]
+    labelled = [each for each in targets if each.roles.image is not None and each.roles.label is not None]
+    return join_rows([_training_rows_of(each, recipe, data) for each in labelled or targets[:1]])
+
+
+def _training_rows_of(each: TrainSource, recipe: Recipe, data: TrainData) -> EvaluationRows:
     config = recipe.data
-    roles = config.columns.model_copy(update={"text": False})
+    roles = each.columns.model_copy(update={"text": False})
     # The loader has said what it cannot use; here all that counts is which rows have a picture and a label.
-    rows = open_evaluation_rows(config.train, roles, config.max_pixels, max_unreadable=1.0, key="data.train")
+    rows = open_evaluation_rows(each.config, roles, config.max_pixels, max_unreadable=1.0, key=each.source.key)
     if isinstance(config.validation, SourceConfig):
         return rows
-    is_held = is_held_out(data.group_ids, config.validation)
+    is_held = is_held_out(each.slice(data.group_ids), config.validation)
     return _part(rows, [index for index, position in enumerate(rows.ids) if not is_held[position]])
 
 

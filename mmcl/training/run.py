@@ -233,7 +233,9 @@ def _leave(
         for result in found.results
         for name in result.headline
     ]
-    facts = ModelCardFacts(folder.path.name, training_data=" ".join(data.remarks[:1]), recipe=text, scores=scores)
+    facts = ModelCardFacts(
+        folder.path.name, training_data="; ".join(data.remarks[: len(data.sources)]), recipe=text, scores=scores
+    )
     # First what the run found out; an export that fails must not take it along.
     for result in found.before:
         result.write(folder.path / "results" / "before" / f"{file_name(result.dataset, result.task)}.json")

@@ -39,7 +39,7 @@ def restore_state(trainer: Trainer, checkpoint: Checkpoint) -> None:
     now = {"num_steps": trainer.num_steps, "data": trainer.data.fingerprint()}
     if {key: checkpoint.state[key] for key in now} != now:
         raise UserError(
-            f"cannot resume: {trainer.data.source.name} has changed since the run began, and with it the order of its "
+            f"cannot resume: {trainer.data.name} has changed since the run began, and with it the order of its "
             "rows; put it back as it was, or start another run"
         )
     trainer.module.load_state_dict(dict(checkpoint.tensors["model"]))

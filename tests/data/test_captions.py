@@ -46,6 +46,15 @@ def test_row_without_text_is_a_group_of_its_own_unless_a_column_says_else() -> N
     assert group_id("g", [], 3) == group_id("g", [], 4)
 
 
+def test_groups_of_another_scope_are_others_and_captions_have_none() -> None:
+    for group, captions, is_ungrouped in (("g", ["a"], False), (None, [], False), ("g", ["a"], True)):
+        ids = [group_id(group, captions, 5, is_ungrouped, scope) for scope in ("", "one", "two")]
+        assert len(set(ids)) == 3
+        assert ids[0] == group_id(group, captions, 5, is_ungrouped)
+    assert group_id(5, [], 0, scope="one") == group_id("5", [], 1, scope="one")
+    assert group_id(None, ["a"], 0, scope="one") == group_id(None, ["A "], 1)
+
+
 def test_without_groups_every_row_is_its_own() -> None:
     ids = {group_id(group, captions, row, True) for row, group, captions in ((0, "g", ["a"]), (1, "g", ["a"]))}
     assert len(ids) == 2

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 
 from mmcl.data.plans import IndexedPlan
-from mmcl.data.sampler import EpochPlan, StratifiedPlan
+from mmcl.data.sampler import EpochPlan
+from mmcl.data.stratified import StratifiedPlan
 
 IS_COMPLETE = np.arange(40) % 5 == 0
 PLANS = {
     "by chance": EpochPlan.build(np.arange(40) * 3, 8, 0, False),
-    "stratified": StratifiedPlan.build(np.arange(40) * 3, IS_COMPLETE, 8, 4, 0),
+    "stratified": StratifiedPlan.paired(np.arange(40) * 3, IS_COMPLETE, 8, 4, 0),
 }
 
 
@@ -32,6 +33,16 @@ def test_parts_of_all_ranks_are_the_whole_batch(name: str, world_size: int) -> N
             assert all(IS_COMPLETE[share.positions - 100].sum() == 4 // world_size for share in shares)
 
 
+def test_requests_say_how_often_a_row_came_before() -> None:
+    plan = IndexedPlan(np.arange(40), PLANS["stratified"])
+    seen = np.zeros(40, dtype=np.int64)
+    for request in islice(plan.requests(0, 0, 1), 8):
+        assert request.passes is not None
+        np.testing.assert_array_equal(request.passes, seen[request.positions])
+        seen[request.positions] += 1
+    assert next(IndexedPlan(np.arange(40), PLANS["by chance"]).requests(0, 0, 1)).passes is None
+
+
 @pytest.mark.parametrize("name", PLANS)
 def test_requests_go_on_from_any_step(name: str) -> None:
     plan = IndexedPlan(np.arange(40), PLANS[name])
@@ -44,7 +55,7 @@ def test_requests_go_on_from_any_step(name: str) -> None:
 
 def test_fingerprint_changes_with_what_is_drawn() -> None:
     rows, epochs = np.arange(40), PLANS["by chance"]
-    other = StratifiedPlan.build(np.arange(40) * 3, np.arange(40) % 4 == 0, 8, 4, 0)
+    other = StratifiedPlan.paired(np.arange(40) * 3, np.arange(40) % 4 == 0, 8, 4, 0)
     plans = [
         IndexedPlan(rows, epochs),
         IndexedPlan(rows + 1, epochs),

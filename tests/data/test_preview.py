@@ -76,3 +76,15 @@ def test_what_a_row_may_lack_is_said_in_grey(tmp_path: Path) -> None:
         sheet = np.asarray(preview_sheet(data, PREPROCESSING, objectives=objectives)).astype(int)[:168, :500]
         assert (sheet < 200).any()
         assert (sheet[..., 0] - sheet[..., 1] > 100).any() == is_left_out
+
+
+def test_several_sources_are_shown_in_turn_and_named(tmp_path: Path) -> None:
+    first = write_pairs(tmp_path / "a", 8)
+    texts = write_lines(tmp_path / "b.jsonl", [{"title": f"t {row}"} for row in range(2)])
+    train = [str(first), {"path": str(texts), "columns": {"text": "title"}}]
+    sheet = np.asarray(_sheet(train, 5)).astype(int)  # type: ignore[arg-type]
+    assert sheet.shape[0] == 8 + 5 * 168
+    is_coloured = [np.ptp(sheet[8 + row * 168 : 168 + row * 168, 8:168], axis=2).mean() > 20 for row in range(5)]
+    assert is_coloured == [True, True, True, False, False]
+    is_grey = (np.ptp(sheet[..., 520:, :], axis=2) < 10) & (abs(sheet[:, 520:, 0] - 128) < 20)
+    assert all(is_grey[8 + row * 168 : 24 + row * 168].any() for row in range(5))

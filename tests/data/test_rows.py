@@ -115,6 +115,19 @@ def test_one_of_several_captions_is_drawn_by_epoch(tmp_path: Path) -> None:
     assert set(drawn) == {"caption 3", "other 3"}
 
 
+def test_a_row_that_comes_again_in_an_epoch_is_drawn_afresh(tmp_path: Path) -> None:
+    builder = _builder(write_pairs(tmp_path), ImageViewConfig(random_resized_crop=(0.3, 1.0)))
+    built = builder[_request(1, 1, 1, 1, passes=np.array([0, 1, 2, 1]))].batch
+    assert built is not None
+    first, second, third, again = built.images[0]
+    assert torch.equal(second, again)
+    assert not torch.equal(first, second)
+    assert not torch.equal(second, third)
+    plain = builder[_request(1)].batch
+    assert plain is not None
+    assert torch.equal(plain.images[0][0], first)
+
+
 def test_callers_random_state_is_left_alone(tmp_path: Path) -> None:
     builder = _builder(write_pairs(tmp_path), ImageViewConfig(random_resized_crop=(0.2, 1.0)))
     before = torch.get_rng_state()

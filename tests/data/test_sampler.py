@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mmcl.data.sampler import EpochPlan, StratifiedPlan, shuffled
+from mmcl.data.sampler import EpochPlan, shuffled
 from mmcl.errors import UserError
 
 
@@ -91,69 +91,3 @@ def test_a_million_rows_are_ordered_in_seconds() -> None:
     ids = np.random.default_rng(0).integers(0, 300_000, 1_000_000)
     rows = EpochPlan.build(ids, 1024, 0, True).epoch(0)
     assert (np.diff(np.sort(ids[rows], axis=1), axis=1) > 0).all()
-
-
-def _stratified(num_complete: int, num_others: int, batch_size: int, paired: int, seed: int = 0) -> StratifiedPlan:
-    is_complete = np.zeros(num_complete + num_others, dtype=bool)
-    is_complete[np.random.default_rng(0).permutation(len(is_complete))[:num_complete]] = True
-    return StratifiedPlan.build(np.arange(len(is_complete)), is_complete, batch_size, paired, seed)
-
-
-@pytest.mark.parametrize(("num_complete", "num_others", "batch_size", "paired"), [(7, 103, 12, 4), (90, 11, 12, 8)])
-def test_every_batch_holds_its_complete_rows_and_none_twice(
-    num_complete: int, num_others: int, batch_size: int, paired: int
-) -> None:
-    plan = _stratified(num_complete, num_others, batch_size, paired)
-    for epoch in range(3):
-        rows = plan.epoch(epoch)
-        assert rows.shape == (plan.steps_per_epoch, batch_size)
-        assert (plan.is_complete[rows].sum(axis=1) == paired).all()
-        assert all(len(np.unique(batch)) == batch_size for batch in rows)
-
-
-def test_larger_stratum_is_drawn_once_and_the_other_over_and_over() -> None:
-    plan = _stratified(7, 103, 12, 4)
-    rows = plan.epoch(0)
-    assert plan.steps_per_epoch == 103 // 8
-    counts = np.bincount(rows.ravel(), minlength=110)
-    assert counts[~plan.is_complete].max() == 1
-    assert set(counts[plan.is_complete].tolist()) <= {6, 7}  # 48 draws of 7 rows, in whole passes
-    assert plan.num_drawn == (counts > 0).sum() == 7 + 96
-    assert _stratified(90, 11, 12, 8).steps_per_epoch == 90 // 8
-
-
-def test_passes_and_epochs_and_seeds_are_in_other_orders() -> None:
-    plan, again = _stratified(8, 40, 8, 4), _stratified(8, 40, 8, 4)
-    rows = plan.epoch(2)
-    np.testing.assert_array_equal(rows, again.epoch(2))
-    assert (rows != plan.epoch(3)).any()
-    assert (rows != _stratified(8, 40, 8, 4, seed=1).epoch(2)).any()
-    first, second = rows[plan.is_complete[rows]].reshape(-1, 8)[:2].tolist()
-    assert sorted(first) == sorted(second) != first != second
-
-
-@pytest.mark.parametrize("world_size", [2, 3, 6])
-def test_every_process_gets_an_even_share_of_the_complete_rows(world_size: int) -> None:
-    plan = _stratified(30, 100, 24, 6)
-    shares = plan.epoch(0).reshape(plan.steps_per_epoch, world_size, -1)
-    assert (plan.is_complete[shares].sum(axis=2) == 6 // world_size).all()
-
-
-def test_batches_of_complete_rows_alone() -> None:
-    plan = _stratified(20, 3, 4, 4)
-    assert plan.is_complete[plan.epoch(0)].all()
-
-
-@pytest.mark.parametrize(
-    ("num_complete", "num_others", "paired", "message"),
-    [
-        (5, 50, 6, "data.paired_per_batch: 6 is more than the 5 training rows that have all that any objective needs"),
-        (50, 3, 4, "data.paired_per_batch: 4 leaves 4 of batch_size 8 to the rows that lack something, .* there are 3"),
-        (50, 50, 9, "data.paired_per_batch: 9 is more than batch_size, 8"),
-    ],
-)
-def test_stratum_smaller_than_its_share_is_an_error(
-    num_complete: int, num_others: int, paired: int, message: str
-) -> None:
-    with pytest.raises(UserError, match=message):
-        _stratified(num_complete, num_others, 8, paired)
