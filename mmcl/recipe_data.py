@@ -164,6 +164,12 @@ class DataConfig(Section):
     """Held-out rows: a source, or a share of the groups of ``train``, chosen by hash; 0 holds nothing out."""
     columns: ColumnsConfig = ColumnsConfig()
     """Which column plays which role."""
+    caption_templates: tuple[str, ...] = ()
+    """Prompts such as ``a photo of a {}.``, which filled with a row's class are its captions in training, one drawn per
+    epoch (FLYP, arXiv:2212.00638). They need a label column, and the text column is not read. Rows of a class are one
+    group unless a group column says else. By default captions are those of the text column."""
+    class_names: dict[str, str] | None = None
+    """What to call each label in ``caption_templates``; by default the label itself."""
     image_views: tuple[ImageViewConfig, ...] = Field(
         default=(ImageViewConfig(random_resized_crop=(0.9, 1.0)),), min_length=1
     )
@@ -192,6 +198,29 @@ class DataConfig(Section):
     def expanded_views(self) -> tuple[ImageViewConfig, ...]:
         """The views in order, each as often as its ``count`` says: number N is what objectives call image.N."""
         return tuple(view for view in self.image_views for _ in range(view.count))
+
+    @field_validator("caption_templates")
+    @classmethod
+    def _templates_have_a_place(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        for template in value:
+            if template.count("{}") != 1:
+                raise ValueError(f'a template has one place {{}} for the class name, got "{template}"')
+        columns = info.data.get("columns")
+        if value and columns is not None and isinstance(columns.text, str):
+            raise ValueError(
+                f'captions are made of the class, or those of columns.text, "{columns.text}"; give one of the two'
+            )
+        return value
+
+    @field_validator("class_names")
+    @classmethod
+    def _names_go_into_templates(cls, value: dict[str, str] | None, info: ValidationInfo) -> dict[str, str] | None:
+        if value and not info.data.get("caption_templates", True):
+            raise ValueError("is for caption_templates; give those too, or leave class_names out")
+        empty = next((label for label, name in (value or {}).items() if not name.strip()), None)
+        if empty is not None:
+            raise ValueError(f'every class needs a name, got an empty one for "{empty}"')
+        return value
 
     @field_validator("paired_per_batch")
     @classmethod

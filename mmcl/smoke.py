@@ -89,6 +89,7 @@ def _small_data(recipe: Recipe) -> DataConfig:
             update["validation"] = _digits("test")
     else:
         update |= {"train": _glyphs("train"), "validation": _glyphs("unseen_characters"), "columns": _columns(recipe)}
+        update["class_names"] = None
     return data.model_copy(update=update)
 
 
@@ -103,6 +104,8 @@ def _columns(recipe: Recipe) -> ColumnsConfig:
     for role in ("image", "text", "group", "label"):
         if getattr(recipe.data.columns, role) is False:
             update[role] = False
+    if recipe.data.caption_templates:
+        update["text"] = False
     return GLYPH_COLUMNS.model_copy(update=update)
 
 

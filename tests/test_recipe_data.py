@@ -63,3 +63,25 @@ def test_the_training_sources_are_one_or_several() -> None:
     assert [source.path for source in DataConfig.model_validate({"train": "x"}).train_sources] == ["x"]
     several = DataConfig.model_validate({"train": ["x", {"path": "y"}]}).train_sources
     assert [source.path for source in several] == ["x", "y"]
+
+
+@pytest.mark.parametrize("template", ["a photo", "{} and {}", ""])
+def test_a_template_has_one_place_for_the_class(template: str) -> None:
+    with pytest.raises(ValidationError, match=r"a template has one place \{\} for the class name, got"):
+        DataConfig.model_validate({"train": "x", "caption_templates": ["a {}", template]})
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"caption_templates": ["a {}"], "columns": {"text": "title"}}, 'those of columns.text, "title"; give one'),
+        ({"class_names": {"0": "cat"}}, "is for caption_templates"),
+        (
+            {"caption_templates": ["a {}"], "class_names": {"0": " "}},
+            'every class needs a name, got .* for "0"',
+        ),
+    ],
+)
+def test_captions_come_from_one_place(fields: Any, message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        DataConfig.model_validate({"train": "x", **fields})

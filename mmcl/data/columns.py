@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import datasets
 
 from mmcl.data.sources import Source
 from mmcl.errors import UserError, did_you_mean
-from mmcl.recipe_data import ColumnsConfig
+from mmcl.recipe_data import ColumnsConfig, DataConfig
 
 ROLES = ("image", "text", "positive", "negatives", "group", "label")
 
@@ -37,6 +37,8 @@ class Roles:
         positive: texts that belong to those of ``text``.
         negatives: hard negatives of ``text``, a column each.
         is_ungrouped: every row is a group of its own, whatever its text.
+        caption_templates: where there are any, captions are made of the label, and no column holds them.
+        class_names: what a label is called in them, where not as it is.
     """
 
     image: str | None = None
@@ -47,12 +49,15 @@ class Roles:
     positive: str | None = None
     negatives: tuple[str, ...] = ()
     is_ungrouped: bool = False
+    caption_templates: tuple[str, ...] = ()
+    class_names: Mapping[str, str] = field(default_factory=dict)
 
     def column_of(self, part: str) -> str | None:
         """Return the column of a part of a row (`mmcl.data.needs`): ``image``, ``text.0``, ``text.1`` ..."""
         if part == "image":
             return self.image
-        texts = (self.text, self.positive, *self.negatives)
+        captions = self.label if self.caption_templates else self.text
+        texts = (captions, self.positive, *self.negatives)
         number = int(part.partition(".")[2])
         return texts[number] if number < len(texts) else None
 
@@ -60,7 +65,8 @@ class Roles:
         """Return ``image <- image_path   text <- title``, the roles that are played."""
         played = ((role, getattr(self, role)) for role in ROLES)
         named = ((role, ", ".join(columns) if role == "negatives" else columns) for role, columns in played if columns)
-        return "   ".join(f"{role} <- {columns}" for role, columns in named)
+        made = [f"text <- {len(self.caption_templates)} templates of {self.label}"] if self.caption_templates else []
+        return "   ".join([*(f"{role} <- {columns}" for role, columns in named), *made])
 
 
 def resolve_roles(
@@ -115,6 +121,38 @@ def resolve_roles(
         negatives=found["negatives"],
         is_ungrouped=config.group is False,
     )
+
+
+def training_roles(
+    source: Source,
+    data: DataConfig,
+    columns: ColumnsConfig,
+    required: Mapping[str, str],
+    key: str = "data.columns",
+    num_negatives: int = 0,
+    may_lack: bool = False,
+) -> Roles:
+    """Find the columns of the rows to learn from, as `resolve_roles` does; captions may be made of their labels.
+
+    Args:
+        source: opened.
+        data: says of what captions are made, where the columns name none that holds them.
+        columns: which columns of the source.
+        required: the roles that must be played, and who needs each.
+        key: where the recipe says so.
+        num_negatives: how many columns of hard negatives are required.
+        may_lack: the source is one of several, and another may have the columns that it lacks.
+
+    Raises:
+        UserError: a column that is named or required is not there, or holds what its role cannot be.
+    """
+    if not data.caption_templates or isinstance(columns.text, str):
+        return resolve_roles(source, columns, required, key, num_negatives, may_lack)
+    required = {role: reason for role, reason in required.items() if role != "text"}
+    required.setdefault("label", "data.caption_templates are filled with the label")
+    columns = columns.model_copy(update={"text": False})
+    roles = resolve_roles(source, columns, required, key, num_negatives, may_lack)
+    return replace(roles, caption_templates=data.caption_templates, class_names=data.class_names or {})
 
 
 def _columns_of(source: Source, role: str, named: Any, key: str) -> tuple[str, ...]:

@@ -195,7 +195,7 @@ def validation_rows(recipe: Recipe, data: TrainData) -> EvaluationRows | None:
 def _held_out_rows(data: TrainData, each: TrainSource, max_pixels: int) -> list[EvaluationRows]:
     """Return the held-out rows of a source that have all that is judged by; nothing where there is none."""
     roles = replace(each.roles, image=each.reader.columns.get("image"))
-    judged = replace(roles, text=each.reader.columns.get("text.0"))
+    judged = roles if "text.0" in each.reader.columns else replace(roles, text=None)
     positions, group_ids = each.own(data.held_out), each.slice(data.group_ids)
     if len(positions) and (data.is_partial or not each.slice(data.is_complete)[positions].all()):
         held_out = replace(each.source, dataset=each.source.dataset.select(positions))

@@ -31,6 +31,7 @@ from mmcl.data.mixture import (
 )
 from mmcl.data.needs import RowNeeds
 from mmcl.data.plans import BatchPlan, IndexedPlan
+from mmcl.data.prompts import check_class_names
 from mmcl.data.quarantine import Quarantine
 from mmcl.data.remarks import RowFacts, bytes_never_cut, remarks_on
 from mmcl.data.rows import BatchBuilder, BatchRequest, BuiltBatch, RowReader
@@ -65,7 +66,7 @@ class TrainData:
         steps_per_epoch: None for a stream.
         sources: where the rows are from. Rows of several are counted on from one to the next.
         held_out: ``(M,)`` int64 sample ids of the validation rows.
-        group_ids: ``(N,)`` int64 group of every row of the sources; empty for a stream.
+        group_ids: ``(N,)`` int64 group of every row of the sources, as the split has it; empty for a stream.
         is_complete: ``(N,)`` bool: the rows of the sources that have all that any objective needs; empty for a stream.
         is_partial: rows may lack a picture or a text, and every batch says which have it.
         class_names: of the labels, by class index; empty without labels.
@@ -196,11 +197,12 @@ def _indexed_data(
     quarantine = Quarantine(data.max_unreadable, rows_per_epoch=len(scan.group_ids))
     quarantine.hold(scan.unusable, num_seen=len(scan.group_ids))
     is_replay = of_replay(sources)
-    is_held = scan.is_usable & is_held_out(scan.group_ids, _held_out_share(data)) & ~is_replay
+    is_held = scan.is_usable & is_held_out(scan.split_ids, _held_out_share(data)) & ~is_replay
     # What is judged by is not learnt from by way of a replayed row of the same group either.
-    is_known = scan.is_usable & is_replay & np.isin(scan.group_ids, scan.group_ids[is_held])
+    is_known = scan.is_usable & is_replay & np.isin(scan.split_ids, scan.split_ids[is_held])
     positions = np.flatnonzero(scan.is_usable & ~is_held & ~is_known)
     labels, class_names = index_all_labels(sources)
+    check_class_names(data.class_names or {}, class_names, " + ".join(each.source.name for each in sources))
     is_complete = scan.is_complete
     builder.is_partial = not bool(is_complete[positions].all())
     epochs = _plan_epochs(recipe, sources, positions, scan.group_ids[positions], is_complete[positions])
@@ -216,7 +218,7 @@ def _indexed_data(
         steps_per_epoch=epochs.steps_per_epoch,
         sources=sources,
         held_out=np.flatnonzero(is_held),
-        group_ids=scan.group_ids,
+        group_ids=scan.split_ids,
         is_complete=is_complete,
         is_partial=builder.is_partial,
         class_names=class_names,

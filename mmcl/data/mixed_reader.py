@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from mmcl.data.columns import Roles
 from mmcl.data.hashing import Int64Array
 from mmcl.data.rows import RowReader
 
@@ -29,7 +30,8 @@ class MixedReader(RowReader):
         ends = np.cumsum([reader.num_rows for reader in readers])
         self.num_rows = int(ends[-1])
         self._firsts = ends - [reader.num_rows for reader in readers]
-        # Paths are resolved by each source's own reader.
+        # Each source's own reader resolves paths and fills templates.
+        self.roles = Roles()
         name = " + ".join(reader.source.name for reader in readers)
         self.source = replace(readers[0].source, name=name, key="data.train", image_root=None)
 
@@ -47,11 +49,21 @@ class MixedReader(RowReader):
             reader, places = self.readers[number], np.flatnonzero(of_source == number)
             read = reader.read(positions[places] - self._firsts[number], with_pictures)
             for place, row in zip(places.tolist(), read, strict=True):
-                rows[place] = {
-                    part: reader.picture(row) if part == "image" else row.get(reader.columns.get(part, ""))
-                    for part in parts
-                }
+                rows[place] = {part: _cell(reader, row, part) for part in parts}
         return rows
 
     def _sources_of(self, positions: Int64Array) -> Int64Array:
         return np.searchsorted(self._firsts, positions, side="right").astype(np.int64) - 1
+
+
+def _cell(reader: RowReader, row: dict[str, Any], part: str) -> Any:
+    """Return what a row of one source has for a part, as a cell that needs nothing of that source to be read."""
+    if part == "image":
+        return reader.picture(row)
+    cell = row.get(reader.columns.get(part, ""))
+    if not reader.roles.caption_templates:
+        return cell
+    try:
+        return list(reader.captions(row, part)) or None
+    except ValueError:
+        return cell

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mmcl.data.columns import Roles, resolve_roles
+from mmcl.data.columns import Roles, resolve_roles, training_roles
 from mmcl.data.hashing import Int64Array
 from mmcl.data.labels import UNKNOWN, index_labels
 from mmcl.data.mixed_reader import MixedReader
@@ -77,7 +77,7 @@ def open_train_sources(data: DataConfig, needs: RowNeeds, parts: Sequence[str]) 
     """
     if not isinstance(data.train, tuple):
         source = open_source(data.train, "data.train")
-        roles = resolve_roles(source, data.columns, needs.reasons, num_negatives=needs.num_negatives)
+        roles = training_roles(source, data, data.columns, needs.reasons, num_negatives=needs.num_negatives)
         reader = RowReader(source, roles, parts)
         return (TrainSource(data.train, source, data.columns, "data.columns", roles, reader),)
     found = _told_apart([open_source(config, f"data.train.{number}") for number, config in enumerate(data.train)])
@@ -85,7 +85,7 @@ def open_train_sources(data: DataConfig, needs: RowNeeds, parts: Sequence[str]) 
     for number, (config, source) in enumerate(zip(data.train, found, strict=True)):
         columns = config.columns or data.columns
         key = "data.columns" if config.columns is None else f"{source.key}.columns"
-        roles = resolve_roles(source, columns, needs.reasons, key, needs.num_negatives, may_lack=True)
+        roles = training_roles(source, data, columns, needs.reasons, key, needs.num_negatives, may_lack=True)
         sources.append(
             TrainSource(
                 config,
@@ -142,6 +142,7 @@ def scan_sources(sources: Sequence[TrainSource], needs: RowNeeds, num_bytes: int
         return scans[0]
     return RowScan(
         group_ids=np.concatenate([scan.group_ids for scan in scans]),
+        split_ids=np.concatenate([scan.split_ids for scan in scans]),
         has={part: np.concatenate([scan.has[part] for scan in scans]) for part in scans[0].has},
         is_usable=np.concatenate([scan.is_usable for scan in scans]),
         unusable=[record for scan in scans for record in scan.unusable],

@@ -62,7 +62,7 @@ def remarks_on(facts: RowFacts, tokenizer: TextTokenizer | None) -> Iterator[str
         classes = f"{len(facts.class_names):,} classes"
         yield f"{num_rows - num_unknown:,} rows have a label, of {classes}; {num_unknown:,} have none"
     if len(facts.held_out):
-        groups = len(np.unique(scan.group_ids[facts.held_out]))
+        groups = len(np.unique(scan.split_ids[facts.held_out]))
         complete = int(scan.is_complete[facts.held_out].sum())
         judged = (
             "" if complete == len(facts.held_out) else f"; only the {complete:,} that are complete can be judged on"

@@ -12,11 +12,11 @@ from PIL import Image
 from torch import Tensor
 
 from mmcl.batch import PairBatch, TokenBatch
-from mmcl.data.captions import captions_of
 from mmcl.data.columns import Roles
 from mmcl.data.hashing import Int64Array, mix
 from mmcl.data.images import UnreadableImage, decode_image
 from mmcl.data.pictures import PictureCache
+from mmcl.data.prompts import texts_in
 from mmcl.data.quarantine import QuarantineRecord
 from mmcl.data.scan import has_picture, missing_reason, reason_of
 from mmcl.data.sources import Source
@@ -81,7 +81,7 @@ class RowReader:
         Raises:
             ValueError: there is none.
         """
-        return captions_of(row[self.columns[part]]) if part in self.columns else ()
+        return texts_in(row[self.columns[part]], part, self.roles) if part in self.columns else ()
 
     def parts_of(self, row: Mapping[str, Any]) -> tuple[set[str], dict[str, str]]:
         """Return which parts a row has, and why it has not the others."""
@@ -89,7 +89,7 @@ class RowReader:
         for part, column in self.columns.items():
             try:
                 if part != "image":
-                    captions_of(row[column])
+                    texts_in(row[column], part, self.roles)
                 elif not has_picture(row[column]):
                     raise ValueError(missing_reason(part))
                 has.add(part)

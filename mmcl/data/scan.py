@@ -12,10 +12,11 @@ import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.compute as pc  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
-from mmcl.data.captions import captions_of, group_id
+from mmcl.data.captions import group_id
 from mmcl.data.columns import Roles
 from mmcl.data.hashing import Int64Array
 from mmcl.data.needs import RowNeeds, name_of, role_of
+from mmcl.data.prompts import texts_in
 from mmcl.data.quarantine import QuarantineRecord
 from mmcl.data.sources import Source
 from mmcl.errors import UserError
@@ -32,6 +33,7 @@ class RowScan:
 
     Attributes:
         group_ids: ``(N,)`` int64 group of every row.
+        split_ids: ``(N,)`` int64 of what the split never divides: the group, but not where that is a whole class.
         has: ``(N,)`` bool for each part that the needs name: which rows have it.
         is_usable: ``(N,)`` bool: which rows are of use to an objective.
         unusable: one record for each row that is not.
@@ -41,6 +43,7 @@ class RowScan:
     """
 
     group_ids: Int64Array
+    split_ids: Int64Array
     has: dict[str, BoolArray]
     is_usable: BoolArray
     unusable: list[QuarantineRecord] = field(default_factory=list)
@@ -73,6 +76,7 @@ def scan_rows(
     num_rows = len(source.dataset)
     scan = RowScan(
         group_ids=np.zeros(num_rows, dtype=np.int64),
+        split_ids=np.zeros(num_rows, dtype=np.int64),
         has={part: np.zeros(num_rows, dtype=bool) for part in needs.parts},
         is_usable=np.ones(num_rows, dtype=bool),
     )
@@ -92,6 +96,17 @@ def scan_rows(
         reasons = [wrong.get((position, part)) or missing_reason(part) for part in lacking]
         scan.unusable.append(QuarantineRecord(position, None, "; ".join(reasons), source=source.name))
     return scan
+
+
+def group_of(text: Any, group: Any, position: int, roles: Roles, scope: str = "") -> int:
+    """Return the id of a row's group from its cells, as `mmcl.data.captions.group_id` does."""
+    try:
+        captions = texts_in(text, "text.0", roles)
+    except ValueError:
+        captions = ()
+    # Of a class, one template says as much as all.
+    captions = captions[:1] if roles.caption_templates else captions
+    return group_id(group, captions, position, roles.is_ungrouped, scope)
 
 
 def needs_of_whole_rows(roles: Roles) -> RowNeeds:
@@ -124,7 +139,7 @@ def missing_reason(part: str) -> str:
 
 
 def reason_of(error: ValueError, part: str) -> str:
-    """Return what `captions_of` said of a text that need not be a caption."""
+    """Return what `texts_in` said of a text that need not be a caption."""
     return str(error).replace("the caption", f"the {name_of(part)}", 1)
 
 
@@ -154,12 +169,13 @@ def _has_length(kind: pa.DataType) -> bool:
 
 
 def _scan_groups(scan: RowScan, source: Source, roles: Roles, scope: str) -> None:
-    for position, (text, group) in enumerate(_cells(source, roles.text, roles.group)):
-        try:
-            captions = captions_of(text)
-        except ValueError:
-            captions = ()
-        scan.group_ids[position] = group_id(group, captions, position, roles.is_ungrouped, scope)
+    for position, (text, group) in enumerate(_cells(source, roles.column_of("text.0"), roles.group)):
+        scan.group_ids[position] = group_of(text, group, position, roles, scope)
+        # A split by class would judge by classes that were never learnt.
+        is_whole_class = bool(roles.caption_templates)
+        scan.split_ids[position] = (
+            group_id(group, (), position, roles.is_ungrouped, scope) if is_whole_class else scan.group_ids[position]
+        )
 
 
 def _scan_texts(
@@ -176,7 +192,7 @@ def _scan_texts(
     are_numbers = source.delimiter is not None
     for position, (value,) in enumerate(_cells(source, column)):
         try:
-            captions = captions_of(value)
+            captions = texts_in(value, part, roles)
         except ValueError as reason:
             wrong[position, part] = reason_of(reason, part)
             continue

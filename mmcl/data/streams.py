@@ -9,14 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from mmcl.data.captions import captions_of, group_id
-from mmcl.data.columns import Roles
 from mmcl.data.hashing import mix
 from mmcl.data.labels import UNKNOWN, class_index
 from mmcl.data.needs import RowNeeds
 from mmcl.data.quarantine import QuarantineRecord
 from mmcl.data.rows import BatchRequest, RowReader
 from mmcl.data.sampler import shuffled
+from mmcl.data.scan import group_of
 from mmcl.data.sources import Source, reading
 from mmcl.errors import UserError
 
@@ -131,16 +130,9 @@ class StreamPlan:
                     passed.records.append(QuarantineRecord(position, epoch, reason, source=self.source.name))
                     continue
                 label = UNKNOWN if roles.label_names is None else class_index(cells[roles.label], roles)
-                yield _StreamRow(position, _group_of(cells, roles, position), label, cells)
-
-
-def _group_of(cells: Mapping[str, Any], roles: Roles, position: int) -> int:
-    try:
-        captions = () if roles.text is None else captions_of(cells[roles.text])
-    except ValueError:
-        captions = ()
-    group = None if roles.group is None else cells[roles.group]
-    return group_id(group, captions, position, roles.is_ungrouped)
+                captions, groups = roles.column_of("text.0"), roles.group
+                group = group_of(captions and cells[captions], groups and cells[groups], position, roles)
+                yield _StreamRow(position, group, label, cells)
 
 
 def _with_unique_groups(rows: Iterator[_StreamRow], batch_size: int, most: int) -> Iterator[list[_StreamRow]]:

@@ -263,3 +263,19 @@ def test_fingerprint_changes_with_the_sources_and_their_shares(tmp_path: Path, m
     swapped = [mixed[1], mixed[0], mixed[2]]
     unweighted = [{**source, "weight": None, "replay": False} for source in mixed]
     assert len({_data(train).fingerprint() for train in (mixed, swapped, unweighted, mixed[:2])}) == 4
+
+
+def test_prompts_of_class_names_go_beside_the_captions_of_another_source(tmp_path: Path) -> None:
+    labelled = _rows(tmp_path, "labelled", 20, text=None, label=lambda row: ("cat", "dog")[row % 2])
+    captioned = _rows(tmp_path, "captioned", 20)
+    train = [
+        {"path": str(labelled), "weight": 1},
+        {"path": str(captioned), "weight": 1, "columns": {"text": "text"}},
+    ]
+    data = _data(train, caption_templates=("a {}.", "my {}!"), validation=0)
+    seen: dict[bool, set[str]] = {True: set(), False: set()}
+    for batch in _draw(data, 20):
+        for row, text in zip(batch.sample_ids.tolist(), texts_of(batch.texts[0]), strict=True):
+            seen[row < 20].add(text)
+    assert seen[True] == {"a cat.", "a dog.", "my cat!", "my dog!"}
+    assert seen[False] == {f"captioned {row}" for row in range(20)}
