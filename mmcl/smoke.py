@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from mmcl.objectives.views import modality_of, number_of
+from mmcl.objectives.views import num_views
 from mmcl.recipe import Recipe
 from mmcl.recipe_data import ColumnsConfig, DataConfig, ImageViewConfig, SourceConfig
 from mmcl.recipe_model import ModelConfig
@@ -95,8 +95,7 @@ def _small_data(recipe: Recipe) -> DataConfig:
 
 def _columns(recipe: Recipe) -> ColumnsConfig:
     """Give the glyphs' columns the roles that the objectives name, and none that the recipe gives to no column."""
-    views = [view for objective in recipe.chosen_objectives for view in objective.views if modality_of(view) == "text"]
-    num_texts = 1 + max(map(number_of, views), default=0)
+    num_texts = max(1, num_views(recipe.chosen_objectives, "text"))
     update: dict[str, Any] = {
         "positive": "text" if num_texts > 1 else False,
         "negatives": GLYPH_NEGATIVES[: num_texts - 2] if num_texts > 2 else False,

@@ -145,6 +145,7 @@ def scan_sources(sources: Sequence[TrainSource], needs: RowNeeds, num_bytes: int
         split_ids=np.concatenate([scan.split_ids for scan in scans]),
         has={part: np.concatenate([scan.has[part] for scan in scans]) for part in scans[0].has},
         is_usable=np.concatenate([scan.is_usable for scan in scans]),
+        optional=needs.optional,
         unusable=[record for scan in scans for record in scan.unusable],
         long_captions=[caption for scan in scans for caption in scan.long_captions],
         num_long_captions=sum(scan.num_long_captions for scan in scans),

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from mmcl.errors import UserError
-from mmcl.objectives.views import modality_of, num_views, number_of, required_views
+from mmcl.objectives.views import FIRST_NEGATIVE, modality_of, num_views, number_of, required_views
 
 _NAMES = {"image": "picture", "text.0": "caption", "text.1": "positive"}
 
@@ -24,6 +24,8 @@ class NeedyObjective(Protocol):
     @property
     def views(self) -> tuple[str, ...]: ...
     @property
+    def optional_views(self) -> tuple[str, ...]: ...
+    @property
     def needs_labels(self) -> bool: ...
 
 
@@ -35,6 +37,7 @@ class RowNeeds:
         wanted: for each objective, the parts without which a row is of no use to it.
         num_images: views drawn of every picture.
         num_texts: text views.
+        optional: parts that an objective takes where a row has them.
         reasons: which objective needs a role of `mmcl.data.columns`, in words, by role.
     """
 
@@ -42,6 +45,7 @@ class RowNeeds:
     num_images: int
     num_texts: int
     reasons: Mapping[str, str] = field(default_factory=dict)
+    optional: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, objectives: Sequence[NeedyObjective], num_image_views: int) -> RowNeeds:
@@ -67,6 +71,8 @@ class RowNeeds:
                 earlier = range(number_of(view) + 1) if modality_of(view) == "text" else ()
                 for part in [part_of(view), *(f"text.{number}" for number in earlier)]:
                     reasons.setdefault(role_of(part), f"{who} needs {view}")
+            for view in objective.optional_views:
+                reasons.setdefault(role_of(view), f"{who} takes {view}")
             if objective.needs_labels:
                 reasons.setdefault("label", f"{who} needs labels")
         return cls(
@@ -74,17 +80,21 @@ class RowNeeds:
             num_views(objectives, "image"),
             num_views(objectives, "text"),
             reasons,
+            frozenset(view for objective in objectives for view in objective.optional_views),
         )
 
     @property
     def parts(self) -> tuple[str, ...]:
         """Every part that is handed over, in order."""
-        return (("image",) if self.num_images else ()) + tuple(f"text.{number}" for number in range(self.num_texts))
+        needed = [number_of(part) for wanted in self.wanted for part in wanted if part != "image"]
+        texts = [f"text.{number}" for number in range(1 + max(needed, default=-1))]
+        others = sorted(self.optional.difference(texts), key=number_of)
+        return (*(("image",) if self.num_images else ()), *texts, *others)
 
     @property
     def num_negatives(self) -> int:
         """Columns of hard negatives."""
-        return max(self.num_texts - 2, 0)
+        return max(self.num_texts - FIRST_NEGATIVE, 0)
 
     @property
     def differ(self) -> bool:

@@ -58,6 +58,9 @@ def remarks_on(facts: RowFacts, tokenizer: TextTokenizer | None) -> Iterator[str
         yield _left_out(scan)
     if not scan.is_complete[facts.positions].all():
         yield _parts(scan, facts.positions)
+    for part in sorted(scan.optional):
+        if not scan.has[part][facts.positions].all():
+            yield f"{int(scan.has[part][facts.positions].sum()):,} rows have a {name_of(part)}"
     if facts.labels is not None and (num_unknown := int((facts.labels < 0).sum())):
         classes = f"{len(facts.class_names):,} classes"
         yield f"{num_rows - num_unknown:,} rows have a label, of {classes}; {num_unknown:,} have none"
@@ -108,7 +111,7 @@ def _left_out(scan: RowScan) -> str:
 
 def _parts(scan: RowScan, positions: Int64Array) -> str:
     """Return ``38,000 rows have both picture and caption, 2,000 a picture alone, 5,000 a caption alone``."""
-    parts = list(scan.has)
+    parts = [part for part in scan.has if part not in scan.optional]
     has = np.stack([scan.has[part][positions] for part in parts], axis=1)
     kinds, counts = np.unique(has, axis=0, return_counts=True)
     told = []

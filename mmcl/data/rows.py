@@ -284,6 +284,8 @@ class BatchBuilder(torch.utils.data.Dataset[BuiltBatch]):
             if self.is_partial:
                 return None
             raise
+        if not captions:  # of a text that no objective takes
+            return None
         # Numbers of further texts are told apart by one more key, so that they move no draw of the caption.
         keys = (_CAPTION, number) if number else (_CAPTION,)
         return captions[mix(self.seed, draw_number, position, *keys) % len(captions)]

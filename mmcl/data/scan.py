@@ -36,6 +36,7 @@ class RowScan:
         split_ids: ``(N,)`` int64 of what the split never divides: the group, but not where that is a whole class.
         has: ``(N,)`` bool for each part that the needs name: which rows have it.
         is_usable: ``(N,)`` bool: which rows are of use to an objective.
+        optional: parts that a row may lack and be complete.
         unusable: one record for each row that is not.
         long_captions: captions of more bytes than were asked about, the first 20,000 of them.
         num_long_captions: all of them.
@@ -46,6 +47,7 @@ class RowScan:
     split_ids: Int64Array
     has: dict[str, BoolArray]
     is_usable: BoolArray
+    optional: frozenset[str] = frozenset()
     unusable: list[QuarantineRecord] = field(default_factory=list)
     long_captions: list[str] = field(default_factory=list)
     num_long_captions: int = 0
@@ -53,8 +55,9 @@ class RowScan:
 
     @property
     def is_complete(self) -> BoolArray:
-        """``(N,)`` bool: which rows have every part."""
-        return np.logical_and.reduce([np.ones(len(self.group_ids), dtype=bool), *self.has.values()])
+        """``(N,)`` bool: which rows have every part that is not optional."""
+        needed = [has for part, has in self.has.items() if part not in self.optional]
+        return np.logical_and.reduce([np.ones(len(self.group_ids), dtype=bool), *needed])
 
 
 def scan_rows(
@@ -79,6 +82,7 @@ def scan_rows(
         split_ids=np.zeros(num_rows, dtype=np.int64),
         has={part: np.zeros(num_rows, dtype=bool) for part in needs.parts},
         is_usable=np.ones(num_rows, dtype=bool),
+        optional=needs.optional,
     )
     wrong: dict[tuple[int, str], str] = {}
     if "image" in scan.has and roles.image is not None:

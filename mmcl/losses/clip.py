@@ -6,7 +6,7 @@ from torch import Tensor
 
 from mmcl.losses.across import Across, Alone
 from mmcl.losses.checks import check_ids, check_same_shape
-from mmcl.losses.groups import mean_positives, with_memory
+from mmcl.losses.groups import mean_positives, with_memory, with_negatives
 from mmcl.losses.precision import in_full_precision
 from mmcl.losses.tiles import pair_log_sums
 
@@ -20,6 +20,7 @@ def clip_loss(
     *,
     across: Across | None = None,
     memory: tuple[Tensor, Tensor, Tensor] | None = None,
+    negatives: tuple[Tensor, Tensor] | None = None,
 ) -> Tensor:
     """Mean of the two directions of InfoNCE, in which rows of equal group are positives of each other.
 
@@ -36,6 +37,9 @@ def clip_loss(
             complete here, and of the text log-sums each process has a part.
         memory: ``(K, D)`` past images, ``(K, D)`` past texts and their ``(K,)`` group ids, the same on every process.
             Further negatives of the other modality, without gradient; those of a row's group are left out.
+        negatives: ``(Q, D)`` hard-negative texts of unit norm, of all processes and with a gradient, and ``(Q,)`` group
+            ids, the same on every process. Nobody's positive, they join the texts that images are compared with
+            (arXiv:2210.01936), but for images of their group.
 
     Returns:
         A scalar: the sum of both directions over these rows, divided by ``2 N``: the mean on one process. The
@@ -51,6 +55,8 @@ def clip_loss(
     all_ids = None if group_ids is None else across.gather(group_ids)
     to_texts, to_images, positive = pair_log_sums(images, all_texts, scale, across.offset)
     to_images = across.logsumexp(to_images)[across.offset : across.offset + len(images)]
+    if negatives is not None:
+        to_texts = with_negatives(to_texts, images, scale, group_ids, *negatives)
     if memory is not None:
         past_images, past_texts, past_ids = memory
         to_texts = with_memory(to_texts, images, scale, group_ids, past_texts, past_ids)

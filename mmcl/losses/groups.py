@@ -48,14 +48,27 @@ def with_memory(
     key_ids: Tensor | None,
     classes: tuple[Tensor, Tensor] | None = None,
 ) -> Tensor:
-    """Widen the log-sum-exps of rows by the scores of past keys; those of a row's own group are left out.
+    """Widen the log-sum-exps of rows by the scores of past keys, which take no gradient; see `with_negatives`."""
+    return with_negatives(log_sums, rows, scale, group_ids, keys.detach(), key_ids, classes)
+
+
+def with_negatives(
+    log_sums: Tensor,
+    rows: Tensor,
+    scale: Tensor | float,
+    group_ids: Tensor | None,
+    keys: Tensor,
+    key_ids: Tensor | None,
+    classes: tuple[Tensor, Tensor] | None = None,
+) -> Tensor:
+    """Widen the log-sum-exps of rows by the scores of further keys; those of a row's own group are left out.
 
     Args:
         log_sums: ``(n,)``.
         rows: ``(n, D)``.
         scale: a scalar.
-        group_ids: ``(n,)`` int64; None = no past key is of a row's group.
-        keys: ``(K, D)``, the same on every process; they take no gradient.
+        group_ids: ``(n,)`` int64; None = no key is of a row's group.
+        keys: ``(K, D)``, the same on every process.
         key_ids: ``(K,)`` int64; None, as of the rows.
         classes: ``(n,)`` and ``(K,)`` int64: what is of a row's group and of its class stays in. None = nothing is.
     """
@@ -63,4 +76,4 @@ def with_memory(
     if group_ids is not None and key_ids is not None:
         of_rows, of_keys = classes or (torch.zeros_like(group_ids), torch.ones_like(key_ids))
         excluded = GroupMarks(None, group_ids, key_ids, of_rows, of_keys)
-    return torch.logaddexp(log_sums, row_log_sums(rows, keys.detach(), scale, excluded))
+    return torch.logaddexp(log_sums, row_log_sums(rows, keys, scale, excluded))

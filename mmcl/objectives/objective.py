@@ -78,6 +78,23 @@ class Selected:
 
 
 @dataclass(frozen=True)
+class Texts:
+    """The texts of a view that are of some rows, in the order of the rows.
+
+    Attributes:
+        embeddings: ``(m, D)`` of unit norm.
+        group_ids: ``(m,)`` int64, of their rows.
+        places: ``(m,)`` int64, where they are among the batch's texts of that view.
+        across: the texts of all processes.
+    """
+
+    embeddings: Tensor
+    group_ids: Tensor
+    places: Tensor
+    across: RowSizes
+
+
+@dataclass(frozen=True)
 class EncodedBatch:
     """The views of a batch, each encoded once for all objectives.
 
@@ -120,6 +137,18 @@ class EncodedBatch:
             rows,
             across,
         )
+
+    def texts_of(self, view: str, rows: Selected) -> Texts:
+        """Return every text of a view that is of the selected rows, of which a row may have none or several.
+
+        All processes have to call it with the same view, as texts are counted over all of them.
+        """
+        encoded, batch = self.views[view, 0], self.batch
+        owners = batch.rows_of(view)
+        owners = torch.arange(len(batch), device=batch.sample_ids.device) if owners is None else owners
+        places = (owners >= 0 if rows.rows is None else torch.isin(owners, rows.rows)).nonzero()[:, 0]
+        across = RowSizes.of(len(places), places.device)
+        return Texts(encoded.rows(places).embeddings, batch.group_ids[owners[places]], places, across)
 
     def _rows_with(self, views: frozenset[str]) -> tuple[Tensor | None, RowSizes]:
         if views not in self._selections:

@@ -12,6 +12,10 @@ Modality = Literal["image", "text"]
 MODALITIES: tuple[Modality, Modality] = ("image", "text")
 
 
+FIRST_NEGATIVE = 2
+"""The number of the first hard negative among texts."""
+
+
 def _check_view(name: str) -> str:
     modality, _, number = name.partition(".")
     number = number or "0"
@@ -26,10 +30,12 @@ ViewName = Annotated[str, AfterValidator(_check_view)]
 
 
 class HasViews(Protocol):
-    """What names the views that it compares."""
+    """What names the views that it compares, and those that it takes where a row has them."""
 
     @property
     def views(self) -> tuple[str, ...]: ...
+    @property
+    def optional_views(self) -> tuple[str, ...]: ...
 
 
 class HasEncodedViews(Protocol):
@@ -68,8 +74,8 @@ def num_passes(objectives: Iterable[HasEncodedViews]) -> dict[str, int]:
 
 def num_views(objectives: Sequence[HasViews], modality: str) -> int:
     """Return how many views of a modality have to be drawn for the objectives."""
-    numbers = [number_of(view) for objective in objectives for view in objective.views if modality_of(view) == modality]
-    return max(numbers, default=-1) + 1
+    views = [view for objective in objectives for view in (*objective.views, *objective.optional_views)]
+    return max((number_of(view) for view in views if modality_of(view) == modality), default=-1) + 1
 
 
 def passes_of(views: Sequence[str]) -> list[tuple[str, int]]:

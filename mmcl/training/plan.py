@@ -210,7 +210,7 @@ def _negatives(recipe: Recipe, trainer: Trainer) -> dict[str, int | None]:
     counts = {}
     for (name, config), wanted in zip(trainer.module.configs.items(), needs.wanted, strict=True):
         # Of a batch that is drawn so, the others lack what this objective needs.
-        is_paired = recipe.data.paired_per_batch is not None and wanted == frozenset(needs.parts)
+        is_paired = recipe.data.paired_per_batch is not None and wanted == frozenset(needs.parts) - needs.optional
         num_rows = recipe.data.paired_per_batch if is_paired else recipe.batch_size
         counts[name] = config.most_negatives(DataFacts(trainer.data.num_source_rows, batch_size=num_rows or 0))
     return counts

@@ -101,6 +101,7 @@ class Wants(NamedTuple):
     views: tuple[str, ...]
     type: str = "fake"
     needs_labels: bool = False
+    optional_views: tuple[str, ...] = ()
 
 
 def wanting(train: Recipe, *objectives: Sequence[str] | Wants) -> Recipe:

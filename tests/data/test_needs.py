@@ -57,6 +57,16 @@ def test_a_text_needs_those_before_it() -> None:
     assert needs.differ
 
 
+def test_optional_texts_need_no_text_before_them_and_no_row_lacks_them() -> None:
+    needs = RowNeeds.of([CLIP._replace(optional_views=("text.2", "text.3"))], 1)
+    assert needs.parts == ("image", "text.0", "text.2", "text.3")
+    assert (needs.num_texts, needs.num_negatives) == (4, 2)
+    assert needs.is_usable({"image", "text.0"})
+    assert needs.differ
+    assert needs.reasons["negatives"] == "objectives.0: clip takes text.2"
+    assert "positive" not in needs.reasons
+
+
 def test_view_that_is_not_described_is_an_error() -> None:
     message = r"objectives.1: simclr needs image.1, and data.image_views describes 1, counted from image.0"
     with pytest.raises(UserError, match=message):

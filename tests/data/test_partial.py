@@ -25,6 +25,7 @@ from tests.data.builders import (
     write_lines,
     write_pairs,
     write_partial,
+    write_pictures,
 )
 
 pytestmark = pytest.mark.usefixtures("empty_cache")
@@ -224,3 +225,25 @@ def test_missing_picture_does_not_pass_for_a_missing_file(tmp_path: Path) -> Non
     rows = [{"image": None, "text": f"t{row}"} for row in range(8)]
     data = _data(write_lines(tmp_path / "a.jsonl", [*rows, {"image": "gone.png", "text": "x"}]), SIMCSE)
     assert data.num_rows == 9
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_a_row_without_an_optional_text_is_drawn_all_the_same(tmp_path: Path, streaming: bool) -> None:
+    rows = [
+        {"image": name, "text": f"t{row}", "negatives": [f"n{row}", f"m{row}"] if row % 3 else []}
+        for row, name in enumerate(write_pictures(tmp_path, 12))
+    ]
+    file = write_lines(tmp_path / "a.jsonl", rows)
+    data = _data({"path": str(file), "streaming": streaming}, Wants(CLIP, "clip", False, ("text.2",)))
+    batches = _draw(data, 3)
+    assert sorted(sample for batch in batches for sample in batch.sample_ids.tolist()) == list(range(12))
+    for batch in batches:
+        assert batch.text_rows is not None
+        assert len(batch.text_rows[0]) == 4
+        assert len(batch.texts[1]) == 0
+        drawn = dict(zip(batch.sample_ids[batch.text_rows[2]].tolist(), texts_of(batch.texts[2]), strict=True))
+        assert set(drawn) == {sample for sample in batch.sample_ids.tolist() if sample % 3}
+        assert all(text in (f"n{sample}", f"m{sample}") for sample, text in drawn.items())
+    if not streaming:
+        assert data.is_complete.all()
+        assert "8 rows have a hard negative (text.2)" in data.remarks

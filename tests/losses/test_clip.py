@@ -151,3 +151,34 @@ def test_a_scale_of_1000_is_safe() -> None:
     loss.backward()
     assert float(loss.detach()) == pytest.approx(0.0, abs=1e-3)
     assert images.grad.isfinite().all()
+
+
+def test_hard_negatives_are_compared_with_images_but_those_of_their_group() -> None:
+    images, texts, negatives = unit(9, 4, seed=4), unit(9, 4, seed=5), unit(4, 4, seed=6)
+    ids = torch.tensor([-1, 3, 20, 0])
+    same = GROUPS[:, None] == GROUPS
+    positive = torch.cat([same, torch.zeros(9, 4, dtype=torch.bool)], dim=1)
+    left_out = torch.cat([torch.zeros_like(same), GROUPS[:, None] == ids], dim=1)
+    to_texts = l_out(images, torch.cat([texts, negatives]), positive, left_out, 7.0)
+    to_images = l_out(texts, images, same, torch.zeros_like(same), 7.0)
+    loss = clip_loss(images, texts, 7.0, GROUPS, negatives=(negatives, ids))
+    assert float(loss) == pytest.approx((to_texts + to_images) / 2, rel=1e-9)
+
+
+def test_shares_with_hard_negatives_add_up_with_their_gradients() -> None:
+    def loss(images: Tensor, texts: Tensor, negatives: Tensor, ids: Tensor, across: Across | None) -> Tensor:
+        every, names = (negatives, ids) if across is None else (across.gather(negatives), across.gather(ids))
+        return clip_loss(images, texts, 5.0, ids, across=across, negatives=(every, names - 1))
+
+    assert_shares_add_up(loss, unit(9, 4, seed=8), unit(9, 4, seed=9), unit(9, 4, seed=10), GROUPS)
+
+
+def test_hard_negatives_take_a_gradient_and_may_be_none() -> None:
+    images, texts, negatives = unit(9, 4, seed=4), unit(9, 4, seed=5), unit(4, 4, seed=6).requires_grad_()
+    clip_loss(images, texts, 7.0, GROUPS, negatives=(negatives, torch.full((4,), -1))).backward()
+    assert negatives.grad is not None
+    assert bool((negatives.grad != 0).all())
+    none = (negatives.detach()[:0], torch.zeros(0, dtype=torch.int64))
+    torch.testing.assert_close(
+        clip_loss(images, texts, 7.0, GROUPS, negatives=none), clip_loss(images, texts, 7.0, GROUPS)
+    )

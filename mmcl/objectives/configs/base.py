@@ -25,9 +25,14 @@ class ObjectiveConfig(Section):
     """What it compares."""
 
     @property
+    def optional_views(self) -> tuple[str, ...]:
+        """What it takes of a row beside its views, where the row has it."""
+        return ()
+
+    @property
     def encoded_views(self) -> tuple[str, ...]:
         """Those of the views that go through the model's own towers; others only through a momentum encoder."""
-        return self.views
+        return (*self.views, *self.optional_views)
 
     @property
     def needs_labels(self) -> bool:

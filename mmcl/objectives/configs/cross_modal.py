@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
 from mmcl.objectives.configs.base import HeadConfig, PairObjectiveConfig
-from mmcl.objectives.views import ViewName
+from mmcl.objectives.views import FIRST_NEGATIVE, ViewName, modality_of
 
 if TYPE_CHECKING:
     from mmcl.model import TwoTower
@@ -24,11 +24,26 @@ class CLIPConfig(PairObjectiveConfig):
     type: Literal["clip"] = "clip"
     views: tuple[ViewName, ...] = ("image.0", "text.0")
     """The two views of a row that belong together."""
+    hard_negatives: int = Field(default=0, ge=0)
+    """Columns of hard negatives, ``text.2`` and on, that join the texts: each is a negative of all pictures but those
+    of a group that has that very text. A row may lack them. 0 takes none."""
     memory: int = Field(default=0, ge=0)
     """Pairs of past steps that serve as further negatives; 0 keeps none."""
 
+    @field_validator("hard_negatives")
+    @classmethod
+    def _stand_beside_texts(cls, value: int, info: ValidationInfo) -> int:
+        views = info.data.get("views")
+        if value and views is not None and (modality_of(views[0]), modality_of(views[1])) != ("image", "text"):
+            raise ValueError(f"are texts beside those of views, which must be a picture and a text, got {list(views)}")
+        return value
+
+    @property
+    def optional_views(self) -> tuple[str, ...]:
+        return tuple(f"text.{FIRST_NEGATIVE + number}" for number in range(self.hard_negatives))
+
     def most_negatives(self, facts: DataFacts) -> int | None:
-        return facts.batch_size - 1 + self.memory
+        return facts.batch_size * (1 + self.hard_negatives) - 1 + self.memory
 
     def build(self, model: TwoTower, facts: DataFacts) -> CLIPObjective:
         from mmcl.objectives.clip import CLIPObjective
