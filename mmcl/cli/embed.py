@@ -55,7 +55,7 @@ def embed(
             id_column=id_column,
             dim=dim,
             dtype=typed,
-            progress=_Progress(),
+            progress=RowProgress(),
         )
     for line in _lines(report, dtype):
         typer.echo(line)
@@ -72,7 +72,7 @@ def _lines(report: EmbedReport, dtype: str) -> Iterator[str]:
     yield f"{report.output}: {there}{report.num_vectors:,} vectors of {report.num_rows:,} rows"
 
 
-class _Progress:
+class RowProgress:
     """Says at the start what an earlier call has done, and then now and again how far this one is."""
 
     def __init__(self) -> None:

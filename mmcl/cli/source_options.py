@@ -35,11 +35,13 @@ MaxUnreadable = Annotated[
 DEFAULT_MAX_UNREADABLE = 0.01
 
 
-def columns_given(image: str | None, text: str | None, group: str | None, label: str | None) -> ColumnsConfig:
+def columns_given(
+    image: str | None, text: str | None, group: str | None, label: str | None, positive: str | None = None
+) -> ColumnsConfig:
     """Return the columns that were named; ``false`` is none, as in a recipe."""
     from mmcl.recipe_data import ColumnsConfig
 
-    named = {"image": image, "text": text, "group": group, "label": label}
+    named = {"image": image, "text": text, "group": group, "label": label, "positive": positive}
     return ColumnsConfig.model_validate(
         {role: False if name == "false" else name for role, name in named.items() if name is not None}
     )
@@ -90,7 +92,7 @@ def in_own_words(message: str) -> str:
     return re.sub(r"^data\.(max_unreadable)(?=:)", _as_option, message)
 
 
-_KEYS = "image|text|group|label|split|config|format|delimiter|image_root"
+_KEYS = "image|text|positive|group|label|split|config|format|delimiter|image_root"
 
 
 def _as_option(match: re.Match[str]) -> str:
