@@ -44,12 +44,15 @@ class PairBatch:
 
     Attributes:
         images: one tensor per image view, each ``(I, 3, H, W)`` uint8; views may differ in size.
-        texts: one ``TokenBatch`` per text view: the caption or anchor, the positive, the hard negatives.
+        texts: one ``TokenBatch`` per text view: the caption or anchor, the positive, the hard negatives. Empty for one
+            before the last that no objective takes.
         group_ids: ``(B,)`` int64; rows with equal ids are positives of each other or left out, never negatives.
         sample_ids: ``(B,)`` int64; the row's position in the training source.
         labels: ``(B,)`` int64 class of each row, -1 where it is not known; None when no row has one.
         image_rows: ``(I,)`` int64, ascending: the rows that have a picture. None when every row of the source has.
-        text_rows: for each text view ``(T,)`` int64, ascending: the rows that have it. None when every row has all.
+        text_rows: for each text view ``(T,)`` int64, ascending: the rows that have it, one of several captions as often
+            as it has them. None when every row has all, and one caption.
+        has_several_captions: rows may have several, on any process.
         finishes: for each image view what is still to be done to its pictures, as `mmcl.data.finish.finish` takes it,
             on the CPU; None for a view that is finished. Empty when all are.
     """
@@ -61,6 +64,7 @@ class PairBatch:
     labels: Tensor | None = None
     image_rows: Tensor | None = None
     text_rows: tuple[Tensor, ...] | None = None
+    has_several_captions: bool = False
     finishes: tuple[Tensor | None, ...] = ()
 
     def __len__(self) -> int:
@@ -84,11 +88,12 @@ class PairBatch:
             None if self.labels is None else tensor(self.labels),
             None if self.image_rows is None else tensor(self.image_rows),
             None if self.text_rows is None else tuple(map(tensor, self.text_rows)),
+            self.has_several_captions,
             self.finishes,
         )
 
     def rows_of(self, view: str) -> Tensor | None:
-        """Return the rows that have a view (``image.N``, ``text.N``), ascending; None for all of them."""
+        """Return the rows that have a view (``image.N``, ``text.N``), ascending; None for all of them, once each."""
         modality, _, number = view.partition(".")
         if modality == "image":
             return self.image_rows
@@ -114,6 +119,7 @@ class PairBatch:
             None if self.labels is None else self.labels[start:stop],
             None if image_rows is None else image_rows[first:last] - start,
             None if text_rows is None else tuple(text_rows),
+            self.has_several_captions,
         )
 
 

@@ -51,7 +51,7 @@ class ColumnsConfig(Section):
     image: ColumnName = None
     """Pictures: bytes, paths, or decoded."""
     text: ColumnName = None
-    """Captions or anchors: a string, or a list of strings of which one is drawn per epoch."""
+    """Captions or anchors: a string, or a list of strings of which one, or ``num_captions``, are drawn per epoch."""
     positive: ColumnName = None
     """Texts that belong to those of ``text``, for objectives that compare them."""
     negatives: ColumnName | tuple[str, ...] = None
@@ -170,6 +170,9 @@ class DataConfig(Section):
     group unless a group column says else. By default captions are those of the text column."""
     class_names: dict[str, str] | None = None
     """What to call each label in ``caption_templates``; by default the label itself."""
+    num_captions: int = Field(default=1, gt=0)
+    """Of a row with several captions, so many different ones are drawn per epoch, all positives of its picture in one
+    step; of fewer, all. ``clip`` takes them, other objectives the first."""
     image_views: tuple[ImageViewConfig, ...] = Field(
         default=(ImageViewConfig(random_resized_crop=(0.9, 1.0)),), min_length=1
     )

@@ -164,6 +164,8 @@ def build_train_data(
     data = recipe.data
     needs = RowNeeds.of(recipe.chosen_objectives, len(data.expanded_views))
     _check_towers(needs, preprocessing, tokenizer)
+    if data.num_captions > 1 and not any(objective.type == "clip" for objective in recipe.chosen_objectives):
+        raise UserError(f"data.num_captions: {data.num_captions}, and only clip takes more than one; leave it out")
     sources = open_train_sources(data, needs, needs.parts)
     views = [] if preprocessing is None else [ImageView(view, preprocessing) for view in data.expanded_views]
     builder = BatchBuilder(
@@ -173,6 +175,7 @@ def build_train_data(
         recipe.seed,
         data.max_pixels,
         num_texts=needs.num_texts,
+        num_captions=data.num_captions,
     )
     make = _stream_data if sources[0].source.is_stream else _indexed_data
     return make(recipe, needs, sources, builder)

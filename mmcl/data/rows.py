@@ -185,6 +185,7 @@ class BatchBuilder(torch.utils.data.Dataset[BuiltBatch]):
         seed: of augmentation and of the choice among several captions.
         max_pixels: pictures with more are refused.
         num_texts: text views of every row.
+        num_captions: captions of a row that are drawn, at the most.
         is_partial: rows may lack a picture or a text; then every batch says which have it. Else all rows have all.
 
     Attributes:
@@ -199,11 +200,12 @@ class BatchBuilder(torch.utils.data.Dataset[BuiltBatch]):
         seed: int,
         max_pixels: int,
         num_texts: int = 1,
+        num_captions: int = 1,
         is_partial: bool = False,
     ) -> None:
         self.reader, self.views, self.tokenizer = reader, views, tokenizer
         self.seed, self.max_pixels = seed, max_pixels
-        self.num_texts, self.is_partial = num_texts, is_partial
+        self.num_texts, self.num_captions, self.is_partial = num_texts, num_captions, is_partial
         self.leaves_unfinished = False
         self.pictures = PictureCache()
 
@@ -249,7 +251,7 @@ class BatchBuilder(torch.utils.data.Dataset[BuiltBatch]):
         """
         position, draw_number = int(request.positions[index]), request.draw(index)
         picture = self._picture_of(row, position, is_indexed=request.rows is None) if self.views else None
-        texts = [self._text_of(row, part, draw_number, position) for part in range(self.num_texts)]
+        texts = [self._texts_of(row, part, draw_number, position) for part in range(self.num_texts)]
         if picture is not None:
             columns.image_rows.append(number)
             for number_of_view, view in enumerate(self.views):
@@ -260,10 +262,9 @@ class BatchBuilder(torch.utils.data.Dataset[BuiltBatch]):
                 else:
                     pixels = view(picture, seed)
                 columns.images[number_of_view].append(pixels.expand(3, -1, -1))
-        for text, drawn, rows in zip(texts, columns.texts, columns.text_rows, strict=True):
-            if text is not None:
-                drawn.append(text)
-                rows.append(number)
+        for some, drawn, rows in zip(texts, columns.texts, columns.text_rows, strict=True):
+            drawn += some
+            rows += [number] * len(some)
 
     def _picture_of(self, row: Mapping[str, Any], position: int, is_indexed: bool) -> Image.Image | None:
         kept = self.pictures.get(position) if is_indexed else None
@@ -277,24 +278,28 @@ class BatchBuilder(torch.utils.data.Dataset[BuiltBatch]):
             self.pictures.add(position, picture)
         return picture
 
-    def _text_of(self, row: Mapping[str, Any], number: int, draw_number: int, position: int) -> str | None:
+    def _texts_of(self, row: Mapping[str, Any], number: int, draw_number: int, position: int) -> list[str]:
+        """Draw of a row's texts one, of captions ``num_captions``; none where it has none."""
         try:
             captions = self.reader.captions(row, f"text.{number}")
         except ValueError:
             if self.is_partial:
-                return None
+                return []
             raise
         if not captions:  # of a text that no objective takes
-            return None
+            return []
         # Numbers of further texts are told apart by one more key, so that they move no draw of the caption.
         keys = (_CAPTION, number) if number else (_CAPTION,)
-        return captions[mix(self.seed, draw_number, position, *keys) % len(captions)]
+        first = mix(self.seed, draw_number, position, *keys)
+        num_drawn = min(1 if number else self.num_captions, len(captions))
+        return [captions[(first + step) % len(captions)] for step in range(num_drawn)]
 
     def _batch(self, request: BatchRequest, columns: _Columns, kept: list[int]) -> PairBatch:
         images = (
             torch.stack(pixels) if pixels else torch.zeros(0, 3, view.size, view.size, dtype=torch.uint8)
             for view, pixels in zip(self.views, columns.images, strict=True)
         )
+        has_several = self.num_captions > 1
         return PairBatch(
             images=tuple(images),
             texts=tuple(map(self._tokens, columns.texts)),
@@ -303,8 +308,9 @@ class BatchBuilder(torch.utils.data.Dataset[BuiltBatch]):
             labels=None if request.labels is None else torch.from_numpy(request.labels[kept]),
             image_rows=torch.tensor(columns.image_rows, dtype=torch.int64) if self.is_partial and self.views else None,
             text_rows=tuple(torch.tensor(rows, dtype=torch.int64) for rows in columns.text_rows)
-            if self.is_partial and self.num_texts
+            if (self.is_partial or has_several) and self.num_texts
             else None,
+            has_several_captions=has_several,
             finishes=tuple(torch.tensor(rows) if rows else None for rows in columns.finishes)
             if any(columns.finishes)
             else (),

@@ -4,6 +4,7 @@ from mmcl.losses.across import Across, Alone
 from mmcl.losses.barlow_twins import barlow_twins_loss
 from mmcl.losses.byol import byol_loss
 from mmcl.losses.clip import clip_loss
+from mmcl.losses.clip_captions import clip_captions_loss
 from mmcl.losses.info_nce import info_nce_loss
 from mmcl.losses.instance_discrimination import estimate_normaliser, nce_loss
 from mmcl.losses.margin import batch_margin_loss, margin_loss
@@ -25,6 +26,7 @@ __all__ = [
     "batch_margin_loss",
     "batch_triplet_loss",
     "byol_loss",
+    "clip_captions_loss",
     "clip_loss",
     "estimate_normaliser",
     "info_nce_loss",

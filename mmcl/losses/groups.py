@@ -39,6 +39,11 @@ def mean_positives(all_keys: Tensor, group_ids: Tensor, all_ids: Tensor) -> Tens
     return sums / counts[:, None]
 
 
+def count_by_id(ids: Tensor, wanted: Tensor) -> Tensor:
+    """Return ``(n,)`` int64: how many of ``(m,)`` ids are each of the ``(n,)`` wanted."""
+    return sums_by_id(ids.new_zeros(len(ids), 0), ids, wanted)[1]
+
+
 def with_memory(
     log_sums: Tensor,
     rows: Tensor,

@@ -5,9 +5,13 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from torch import Tensor
+
 from mmcl.losses.clip import clip_loss
+from mmcl.losses.clip_captions import clip_captions_loss
 from mmcl.objectives.hard_negatives import gather_hard_negatives
-from mmcl.objectives.objective import EncodedBatch, ObjectiveOutput
+from mmcl.objectives.objective import EncodedBatch, ObjectiveOutput, Selected
+from mmcl.objectives.views import modality_of
 from mmcl.objectives.with_memory import ObjectiveWithMemory
 
 if TYPE_CHECKING:
@@ -20,6 +24,7 @@ class CLIPObjective(ObjectiveWithMemory):
     def __init__(self, config: CLIPConfig, embedding_dim: int) -> None:
         super().__init__(config.memory, embedding_dim, num_sets=2)
         self.views, self.negative_views = config.views, config.optional_views
+        self.takes_all_captions = tuple(map(modality_of, config.views)) == ("image", "text")
 
     def forward(self, encoded: EncodedBatch) -> ObjectiveOutput:
         rows = encoded.select(self.views)
@@ -29,17 +34,33 @@ class CLIPObjective(ObjectiveWithMemory):
         negatives = None
         if self.negative_views:
             negatives = gather_hard_negatives(encoded, rows, self.views[1], self.negative_views)
-        loss = clip_loss(
+        loss, num_texts = self._loss(encoded, rows, negatives)
+        self.remember((first, second), rows.group_ids, rows.across)
+        num_images, num_texts = rows.across.total + self.num_past, num_texts + self.num_past
+        # Pictures are compared with the hard negatives too, texts with pictures alone.
+        num_compared = num_texts + (0 if negatives is None else len(negatives[0]))
+        return ObjectiveOutput(loss, (math.log(num_compared) + math.log(num_images)) / 2, rows.across.total)
+
+    def _loss(
+        self, encoded: EncodedBatch, rows: Selected, negatives: tuple[Tensor, Tensor] | None
+    ) -> tuple[Tensor, int]:
+        """Return this process's share of the loss, and how many texts the pictures are compared with."""
+        scale, memory = encoded.scale, self.past_pairs()
+        first, second = (view.embeddings for view in rows.views)
+        if not (encoded.batch.has_several_captions and self.takes_all_captions):
+            loss = clip_loss(
+                first, second, scale, rows.group_ids, across=rows.across, memory=memory, negatives=negatives
+            )
+            return loss, rows.across.total
+        texts = encoded.texts_of(self.views[1], rows)
+        loss = clip_captions_loss(
             first,
-            second,
-            encoded.scale,
+            texts.embeddings,
+            scale,
             rows.group_ids,
-            across=rows.across,
-            memory=self.past_pairs(),
+            texts.group_ids,
+            across=(rows.across, texts.across),
+            memory=memory,
             negatives=negatives,
         )
-        self.remember((first, second), rows.group_ids, rows.across)
-        num_texts = rows.across.total + self.num_past
-        num_compared = num_texts + (0 if negatives is None else len(negatives[0]))
-        # Pictures are compared with the hard negatives too, texts with pictures alone.
-        return ObjectiveOutput(loss, (math.log(num_compared) + math.log(num_texts)) / 2, rows.across.total)
+        return loss, texts.across.total

@@ -32,6 +32,7 @@ class DataFacts:
         seed: of the run.
         count_tokens: counts the tokens of the captions to learn from, ``(V,)`` int64 by token id, which goes over all
             of them; None where there are no texts.
+        num_captions: of a row in a step, at the most.
     """
 
     num_samples: int | None = None
@@ -39,6 +40,7 @@ class DataFacts:
     batch_size: int = 0
     seed: int = 0
     count_tokens: Callable[[], Tensor] | None = None
+    num_captions: int = 1
 
 
 @dataclass(frozen=True)
@@ -118,7 +120,7 @@ class EncodedBatch:
     _selections: dict[frozenset[str], tuple[Tensor | None, RowSizes]] = field(default_factory=dict)
 
     def select(self, views: Sequence[str], encoded_views: Sequence[str] | None = None) -> Selected:
-        """Return the rows that have every one of ``views``.
+        """Return the rows that have every one of ``views``; of several captions, the first drawn.
 
         All processes have to call it with the same views, as rows are counted over all of them.
 
@@ -152,7 +154,8 @@ class EncodedBatch:
 
     def _rows_with(self, views: frozenset[str]) -> tuple[Tensor | None, RowSizes]:
         if views not in self._selections:
-            present = [rows for view in views if (rows := self.batch.rows_of(view)) is not None]
+            owners = [rows for view in views if (rows := self.batch.rows_of(view)) is not None]
+            present = [torch.unique_consecutive(rows) for rows in owners]  # a row has as many entries as captions
             if not present:
                 self._selections[views] = (None, self.sizes)
             else:

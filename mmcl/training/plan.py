@@ -212,7 +212,8 @@ def _negatives(recipe: Recipe, trainer: Trainer) -> dict[str, int | None]:
         # Of a batch that is drawn so, the others lack what this objective needs.
         is_paired = recipe.data.paired_per_batch is not None and wanted == frozenset(needs.parts) - needs.optional
         num_rows = recipe.data.paired_per_batch if is_paired else recipe.batch_size
-        counts[name] = config.most_negatives(DataFacts(trainer.data.num_source_rows, batch_size=num_rows or 0))
+        facts = DataFacts(trainer.data.num_source_rows, batch_size=num_rows or 0, num_captions=recipe.data.num_captions)
+        counts[name] = config.most_negatives(facts)
     return counts
 
 

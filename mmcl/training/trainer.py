@@ -331,7 +331,8 @@ class Trainer:
         bad = torch.zeros(len(batch), dtype=torch.bool, device=batch.sample_ids.device)
         for (view, _), made in encoded.items():
             present = batch.rows_of(view)
-            bad[slice(None) if present is None else present] |= ~made.embeddings.isfinite().all(dim=1)
+            wrong = ~made.embeddings.isfinite().all(dim=1)
+            bad[wrong if present is None else present[wrong]] = True
         ids: list[int] = batch.sample_ids[bad].tolist()
         return ids
 

@@ -245,3 +245,38 @@ def test_rows_with_one_caption_are_one_group(tmp_path: Path) -> None:
     (batch,) = _draw(data, 1)
     assert data.num_groups == 3
     np.testing.assert_array_equal(np.unique(batch.group_ids, return_counts=True)[1], [2, 2, 2])
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_several_captions_of_a_row_are_different_and_begin_with_the_one(tmp_path: Path, streaming: bool) -> None:
+    rows = [
+        {"image": name, "text": [f"{row}.{number}" for number in range(1 + row % 4)]}
+        for row, name in enumerate(write_pictures(tmp_path, 12))
+    ]
+    train = {"path": str(write_lines(tmp_path / "rows.jsonl", rows)), "streaming": streaming}
+    (one,) = _draw(_data(recipe(train, batch_size=12)), 1)
+    data = _data(recipe(train, batch_size=12, num_captions=3))
+    (several,) = _draw(data, 1)
+    parts = [_draw(data, 1, rank=rank, world_size=2)[0] for rank in range(2)]
+    assert several.has_several_captions
+    assert not one.has_several_captions
+    assert several.text_rows is not None
+    owners = several.text_rows[0].tolist()
+    drawn = [
+        [text for text, owner in zip(texts_of(several.texts[0]), owners, strict=True) if owner == row]
+        for row in range(12)
+    ]
+    assert [texts[0] for texts in drawn] == texts_of(one.texts[0])
+    for sample, texts in zip(several.sample_ids.tolist(), drawn, strict=True):
+        assert len(set(texts)) == len(texts) == min(3, 1 + sample % 4)
+        assert all(text.startswith(f"{sample}.") for text in texts)
+    assert [text for part in parts for text in texts_of(part.texts[0])] == texts_of(several.texts[0])
+    assert texts_of(several.part(4, 9).texts[0]) == [text for texts in drawn[4:9] for text in texts]
+
+
+def test_more_captions_than_an_objective_takes_are_an_error(tmp_path: Path) -> None:
+    made = recipe(write_pairs(tmp_path), num_captions=2).model_copy(
+        update={"objectives": recipe("x").model_validate({"data": "x", "objectives": ["siglip"]}).objectives}
+    )
+    with pytest.raises(UserError, match=r"data.num_captions: 2, and only clip takes more than one"):
+        _data(made)

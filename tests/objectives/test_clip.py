@@ -9,6 +9,7 @@ from mmcl.losses.clip import clip_loss
 from mmcl.model import build_model
 from mmcl.module import ContrastiveModule
 from mmcl.objectives.configs import CLIPConfig
+from mmcl.objectives.objective import DataFacts
 from tests.tiny import random_batch, save_tokenizer, vit_bert_pair
 
 
@@ -27,3 +28,9 @@ def test_the_scale_is_clamped_after_a_step(tmp_path: Path, limit: float) -> None
         model.logit_scale.log_scale.fill_(9.0)
     ContrastiveModule(model, [CLIPConfig()]).after_optimizer_step()
     assert model.logit_scale().item() == pytest.approx(limit, rel=1e-5)
+
+
+def test_captions_of_other_rows_and_hard_negatives_of_all_are_counted() -> None:
+    assert CLIPConfig().most_negatives(DataFacts(batch_size=8)) == 7
+    config = CLIPConfig(hard_negatives=2, memory=5)
+    assert config.most_negatives(DataFacts(batch_size=8, num_captions=3)) == 7 * 3 + 8 * 2 + 5

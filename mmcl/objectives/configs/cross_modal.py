@@ -43,7 +43,8 @@ class CLIPConfig(PairObjectiveConfig):
         return tuple(f"text.{FIRST_NEGATIVE + number}" for number in range(self.hard_negatives))
 
     def most_negatives(self, facts: DataFacts) -> int | None:
-        return facts.batch_size * (1 + self.hard_negatives) - 1 + self.memory
+        num_others = (facts.batch_size - 1) * facts.num_captions
+        return num_others + facts.batch_size * self.hard_negatives + self.memory
 
     def build(self, model: TwoTower, facts: DataFacts) -> CLIPObjective:
         from mmcl.objectives.clip import CLIPObjective
