@@ -10,6 +10,7 @@ import typer
 from mmcl.cli import source_options as options
 
 if TYPE_CHECKING:
+    from mmcl.data.check import DataCheck
     from mmcl.recipe import Recipe
 
 app = typer.Typer(no_args_is_help=True, help="Look at data.")
@@ -58,7 +59,9 @@ def preview(
 
 @app.command()
 def check(
-    data: options.Data,
+    data: Annotated[
+        str, typer.Argument(metavar="RECIPE|DATA", help="A recipe, or what data.train may be: a file, a folder, ...")
+    ],
     held_out: Annotated[
         str | None, typer.Option("--held-out", help="Rows that must not be learnt from: as DATA, with its columns.")
     ] = None,
@@ -82,16 +85,20 @@ def check(
 ) -> None:
     """Guess the columns of data, and find what is unreadable, empty, repeated, too long, or held out and learnt from.
 
+    Of a recipe, each of its training sources is looked at, by the columns that it names; the options are for DATA.
     Every picture is read once. What is found changes the exit code only where a run would stop at it: then it is 2.
     """
-    from pydantic import TypeAdapter
-
     from mmcl.cli.progress import PictureProgress
-    from mmcl.data.check import DataCheck
-    from mmcl.data.check_lines import lines_of
     from mmcl.data.inspection import compare_to, inspect_data
-    from mmcl.errors import UserError, writing
+    from mmcl.errors import UserError
 
+    if _is_recipe(data):
+        given = (held_out, held_out_split, image, text, group, label, model, split, config, file_format, delimiter)
+        is_default = image_root is None and limit is None and max_unreadable == options.DEFAULT_MAX_UNREADABLE
+        if any(option is not None for option in given) or not is_default:
+            raise UserError(f"{data} is a recipe, which says itself what its data is: leave out the options that do")
+        _check_sources(_load(data, []), output, as_json)
+        return
     source = options.source_given(data, split, config, file_format, delimiter, image_root, limit)
     columns = options.columns_given(image, text, group, label)
     with options.own_words(), PictureProgress() as progress:
@@ -101,20 +108,55 @@ def check(
             other = options.source_given(held_out, held_out_split, None, None, delimiter, image_root)
             overlap = compare_to(found, other)
     result = found.check(max_unreadable, overlap)
-    whole = TypeAdapter(DataCheck).dump_json(result, indent=2).decode()
-    if output is not None:
-        with writing(output):
-            output.write_text(whole + "\n", encoding="utf-8")
-    typer.echo(whole if as_json else "\n".join(lines_of(result)))
+    _report(result, output, as_json)
     if result.stops_training:
         raise UserError(options.in_own_words(result.stops_training[0]))
 
 
-def _load(recipe_or_data: str, overrides: list[str]) -> Recipe:
-    from mmcl.recipe_files import list_recipes, load_recipe
+def _check_sources(recipe: Recipe, output: Path | None, as_json: bool) -> None:
+    from mmcl.cli.progress import PictureProgress
+    from mmcl.data.inspection import check_recipe
+    from mmcl.errors import UserError
+
+    with PictureProgress() as progress:
+        checks = check_recipe(recipe, progress)
+    _report(checks, output, as_json)
+    for check in checks:
+        if check.stops_training:
+            raise UserError(check.stops_training[0])
+
+
+def _report(found: DataCheck | tuple[DataCheck, ...], output: Path | None, as_json: bool) -> None:
+    """Print what was found, of a recipe's sources each under its name, and write it where that is asked for."""
+    from pydantic import TypeAdapter
+
+    from mmcl.data.check import DataCheck
+    from mmcl.data.check_lines import lines_of
+    from mmcl.errors import writing
+
+    whole = TypeAdapter(DataCheck | tuple[DataCheck, ...]).dump_json(found, indent=2).decode()
+    if output is not None:
+        with writing(output):
+            output.write_text(whole + "\n", encoding="utf-8")
+    if as_json:
+        typer.echo(whole)
+    elif isinstance(found, tuple):
+        typer.echo("\n".join(line for check in found for line in (check.data, *lines_of(check))))
+    else:
+        typer.echo("\n".join(lines_of(found)))
+
+
+def _is_recipe(recipe_or_data: str) -> bool:
+    from mmcl.recipe_files import list_recipes
 
     path = Path(recipe_or_data).expanduser()
     is_packaged = recipe_or_data in {recipe.name for recipe in list_recipes()}
-    if is_packaged or path.suffix in (".yaml", ".yml") or (path / "recipe.yaml").is_file():
+    return is_packaged or path.suffix in (".yaml", ".yml") or (path / "recipe.yaml").is_file()
+
+
+def _load(recipe_or_data: str, overrides: list[str]) -> Recipe:
+    from mmcl.recipe_files import load_recipe
+
+    if _is_recipe(recipe_or_data):
         return load_recipe(recipe_or_data, overrides)
     return load_recipe("clip/finetune", [f"data.train={recipe_or_data}", *overrides])

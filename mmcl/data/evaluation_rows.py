@@ -182,7 +182,7 @@ def validation_rows(recipe: Recipe, data: TrainData) -> EvaluationRows | None:
     judged = [part for part in ("image", "text.0") if part in data.builder.reader.columns]
     read = []
     for each in data.sources:
-        if not each.is_replay and each.reader.columns.keys() >= set(judged):
+        if each.reader.columns.keys() >= set(judged):
             read += _held_out_rows(data, each, config.max_pixels)
     if not read:
         raise UserError(

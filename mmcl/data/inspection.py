@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mmcl.data.check import DataCheck, Overlap, TextLengths, check_rows, measure_lengths, overlap_with
 from mmcl.data.column_facts import is_private, look_at_columns
 from mmcl.data.columns import Roles, resolve_roles
-from mmcl.data.guesses import Guess, columns_of, guess_columns
+from mmcl.data.guesses import GUESSED_ROLES, Guess, columns_of, guess_columns
 from mmcl.data.look import Look, look_at_rows
+from mmcl.data.mixture import open_train_sources
+from mmcl.data.needs import RowNeeds
 from mmcl.data.sources import Source, open_source
 from mmcl.errors import UserError
 from mmcl.recipe import Recipe
@@ -92,12 +94,43 @@ def inspect_data(
         tokenizer,
         lambda num_read: progress(num_read, len(source.dataset)),
     )
-    lengths = None
-    if tokenizer is not None:
-        lengths = measure_lengths(look, tokenizer, name)
-    elif roles.text is not None:
-        lengths = TextLengths(name, not_counted=reason)
-    return Inspection(source, guesses, columns, base, recipe, look, lengths)
+    return Inspection(source, guesses, columns, base, recipe, look, _lengths(look, tokenizer, name, reason))
+
+
+def check_recipe(
+    recipe: Recipe, progress: Callable[[int, int], None] = lambda num_read, num_rows: None
+) -> tuple[DataCheck, ...]:
+    """Look at all rows that a recipe learns from, by its own columns: a check for each of its sources.
+
+    Args:
+        recipe: which.
+        progress: called now and then with the number of pictures read, and of rows.
+
+    Raises:
+        UserError: for whatever is wrong with a source or its columns, or one is a stream.
+    """
+    data = recipe.data
+    needs = RowNeeds.of(recipe.chosen_objectives, len(data.expanded_views))
+    name, tokenizer, reason = _tokenizer(recipe)
+    checks = []
+    for each in open_train_sources(data, needs, needs.parts):
+        if each.source.is_stream:
+            raise UserError(f"{each.source.key}.streaming: the rows of a stream are met in training; set it to false")
+        columns = each.reader.columns
+        roles = replace(each.roles, image=columns.get("image"), text=columns.get("text.0"))
+        num_rows = each.reader.num_rows
+        look = look_at_rows(
+            each.source,
+            roles,
+            each.columns_key,
+            data.max_pixels,
+            tokenizer,
+            lambda num_read, num_rows=num_rows: progress(num_read, num_rows),  # type: ignore[misc]
+            needs,
+        )
+        guesses = [Guess(role, getattr(roles, role), "as the recipe says", is_given=True) for role in GUESSED_ROLES]
+        checks.append(check_rows(look, guesses, data.max_unreadable, _lengths(look, tokenizer, name, reason)))
+    return tuple(checks)
 
 
 def compare_to(inspection: Inspection, held_out: SourceConfig) -> Overlap:
@@ -139,6 +172,12 @@ def base_for(roles: Roles, source: Source, model: str | None = None) -> str:
         f"{source.name} holds neither pictures nor texts that can be told by looking at it "
         f"({', '.join(source.columns)}); name a column with --image or --text"
     )
+
+
+def _lengths(look: Look, tokenizer: TextTokenizer | None, name: str, reason: str) -> TextLengths | None:
+    if look.roles.text is None:
+        return None
+    return TextLengths(name, not_counted=reason) if tokenizer is None else measure_lengths(look, tokenizer, name)
 
 
 def _model_key(base: str) -> str:

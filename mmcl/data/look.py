@@ -12,6 +12,7 @@ from mmcl.data.columns import Roles
 from mmcl.data.hashing import stable_id
 from mmcl.data.labels import index_labels
 from mmcl.data.loader import check_paths_exist
+from mmcl.data.needs import RowNeeds
 from mmcl.data.picture_scan import PictureScan, scan_pictures
 from mmcl.data.remarks import bytes_never_cut
 from mmcl.data.repeats import RowKeys
@@ -76,6 +77,7 @@ def look_at_rows(
     max_pixels: int,
     tokenizer: TextTokenizer | None = None,
     tell: Callable[[int], None] = lambda num_read: None,
+    needs: RowNeeds | None = None,
 ) -> Look:
     """Read every row of an indexed source, its picture too. A bad one is written down, and stops nothing.
 
@@ -86,6 +88,7 @@ def look_at_rows(
         max_pixels: pictures with more are unreadable.
         tokenizer: of which captions may be too long; None asks nothing of their lengths.
         tell: called now and then with the number of pictures read.
+        needs: what makes a row usable; by default a picture and a caption, where there are columns for them.
 
     Raises:
         UserError: the pictures are files, and none of a hundred looked for is there; or a csv file's text column holds
@@ -95,7 +98,7 @@ def look_at_rows(
     if roles.image is not None:
         check_paths_exist(reader, len(source.dataset))
     num_bytes = None if tokenizer is None else bytes_never_cut(tokenizer)
-    scan = scan_rows(source, roles, needs_of_whole_rows(roles), key, num_bytes)
+    scan = scan_rows(source, roles, needs or needs_of_whole_rows(roles), key, num_bytes)
     pictures = PictureScan()
     if roles.image is not None:
         there = np.flatnonzero(scan.has["image"])

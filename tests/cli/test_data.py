@@ -107,3 +107,42 @@ def test_check_looks_at_the_first_rows_only(tmp_path: Path) -> None:
 def test_held_out_rows_that_are_not_there_are_named_by_their_option(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"^--held-out: there is no .*gone.csv"):
         _check(write_pairs(tmp_path, 4), "--held-out", tmp_path / "gone.csv")
+
+
+def _mixed(folder: Path) -> Path:
+    folder.mkdir(exist_ok=True)
+    train = [str(write_pairs(folder / "a", 12)), {"path": str(write_pairs(folder / "b", 6)), "weight": 2}]
+    (folder / "mixed.yaml").write_text(json.dumps({"base": "clip/finetune", "data": {"train": train}}))
+    return folder / "mixed.yaml"
+
+
+def test_check_of_a_recipe_looks_at_each_of_its_sources(tmp_path: Path) -> None:
+    said = _check(_mixed(tmp_path)).splitlines()
+    for name, number in (("pairs.jsonl (data.train.0)", 12), ("pairs.jsonl (data.train.1)", 6)):
+        here = said.index(name)
+        assert said[here + 1] == f"{number} rows   image <- image   text <- text   group <- group"
+        assert said[here + 2] == "pictures   all can be read; none repeats, by pixels"
+    assert [check["num_rows"] for check in json.loads(_check(_mixed(tmp_path / "json"), "--json"))] == [12, 6]
+
+
+def test_check_of_a_recipe_stops_where_its_run_would(tmp_path: Path) -> None:
+    recipe = _mixed(tmp_path)
+    (tmp_path / "b" / "3.png").write_bytes(b"")
+    result = CliRunner().invoke(app, ["check", str(recipe)])
+    assert "pictures   1 cannot be read" in result.output
+    assert str(result.exception).startswith("data.max_unreadable: 1 of 6 rows cannot be used")
+
+
+def test_options_that_describe_data_do_not_go_with_a_recipe(tmp_path: Path) -> None:
+    recipe = _mixed(tmp_path)
+    for option in (("--text", "text"), ("--max-unreadable", "0.5"), ("--limit", "3")):
+        with pytest.raises(UserError, match=r"mixed.yaml is a recipe, which says itself what its data is"):
+            _check(recipe, *option)
+
+
+def test_rows_of_a_stream_are_not_checked(tmp_path: Path) -> None:
+    recipe = tmp_path / "stream.yaml"
+    train = {"path": str(write_pairs(tmp_path, 4)), "streaming": True}
+    recipe.write_text(json.dumps({"base": "clip/finetune", "data": {"train": train}}))
+    with pytest.raises(UserError, match=r"^data.train.streaming: the rows of a stream are met in training"):
+        _check(recipe)

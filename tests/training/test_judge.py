@@ -144,6 +144,29 @@ def test_by_default_the_rows_of_the_run_are_learnt_from_and_those_held_out_judge
     assert first.tobytes() == rows_of(Path(recipe.data.train.path)).images[rows.ids[0]].tobytes()
 
 
+def test_of_several_sources_those_with_labels_teach_and_no_replay_does(tmp_path: Path) -> None:
+    recipe = tiny_recipe(tmp_path)
+    more, old, bare = (save_pairs(tmp_path / name, 20, 20) for name in ("more", "old", "bare"))
+    train = [
+        str(tmp_path / "data" / "pairs.csv"),
+        {"path": str(more), "weight": 1},
+        {"path": str(old), "weight": 1, "replay": True},
+        {"path": str(bare), "weight": 1, "columns": {"label": False}},
+    ]
+    fields = recipe.model_dump()
+    recipe = Recipe.model_validate(fields | {"data": fields["data"] | {"train": train}})
+    model = build_model(recipe.model, recipe.seed)
+    data = build_train_data(recipe, model.preprocessing, model.tokenizer)
+    rows = training_rows(recipe, data)
+    assert rows.name == "pairs.csv + pairs.csv"
+    held = set(data.held_out.tolist())
+    assert rows.ids == [row for row in range(80) if row not in held]
+    one, other = rows_of(tmp_path / "data" / "pairs.csv"), rows_of(more)
+    assert rows.labels == [(one.labels + other.labels)[row] for row in rows.ids]
+    first_of_more = next(index for index, row in enumerate(rows.ids) if row >= 60)
+    assert rows.images[first_of_more].tobytes() == other.images[rows.ids[first_of_more] - 60].tobytes()
+
+
 def test_every_training_row_is_learnt_from_where_validation_has_a_source_of_its_own(tmp_path: Path) -> None:
     recipe = tiny_recipe(tmp_path)
     other = save_pairs(tmp_path / "other", num_rows=10)

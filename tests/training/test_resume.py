@@ -14,7 +14,7 @@ import pytest
 
 from mmcl.recipe import Recipe
 from mmcl.training.checkpoint import ASIDE, find_fault
-from tests.tiny import tiny_recipe
+from tests.tiny import save_pairs, tiny_recipe
 from tests.training.runs import finish, kill, last_sums, start, wait_for
 
 pytestmark = pytest.mark.xdist_group("resume")
@@ -71,6 +71,23 @@ def test_with_two_workers_it_ends_the_same(uninterrupted: tuple[Recipe, Path], s
     with_workers = recipe.model_copy(update={"data": recipe.data.model_copy(update={"num_workers": 2})})
     resumed = copy_up_to(folder / "whole", step, folder / f"workers-{step}")
     assert finish(with_workers, resumed, resume=True) == last_sums(folder / "whole")
+
+
+def test_a_mixture_resumed_within_an_epoch_ends_the_same(tmp_path: Path) -> None:
+    recipe = resumable_recipe(tmp_path)
+    few, old = (save_pairs(tmp_path / name, num_rows, num_rows) for name, num_rows in (("few", 5), ("old", 30)))
+    train = [
+        str(tmp_path / "data" / "pairs.csv"),
+        {"path": str(few), "weight": 0.5},
+        {"path": str(old), "weight": 0.5, "replay": True},
+    ]
+    fields = recipe.model_dump()
+    fields |= {"data": fields["data"] | {"train": train}, "batch_size": 4, "max_steps": 40}
+    recipe = Recipe.model_validate(fields)
+    expected = finish(recipe, tmp_path / "whole")
+    for step in (11, 29):  # of about 24 in an epoch
+        resumed = copy_up_to(tmp_path / "whole", step, tmp_path / f"resumed-{step}")
+        assert finish(recipe, resumed, resume=True) == expected, f"resumed after step {step}"
 
 
 def test_another_seed_ends_otherwise(uninterrupted: tuple[Recipe, Path]) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from mmcl.errors import UserError
 from mmcl.recipe import Recipe
 from mmcl.recipe_files import dump_recipe, load_recipe
 from mmcl.training.run import Run, run_recipe
-from tests.tiny import tiny_recipe
+from tests.tiny import save_pairs, tiny_recipe
 
 
 @pytest.fixture(scope="module")
@@ -116,6 +117,24 @@ def test_a_dry_run_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert sum(group["num_parameters"] for group in plan["groups"]) == plan["num_trained"] <= plan["num_parameters"]
     assert any("ends before one pass" in line for line in plan["warnings"])
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_run_on_several_sources_is_judged_by_those_it_is_for_and_names_them_all(tmp_path: Path) -> None:
+    fields = tiny_recipe(tmp_path, max_steps=2, evaluate=["retrieval"]).model_dump()
+    for name in ("shop", "old"):
+        save_pairs(tmp_path / name, 20, 20).rename(tmp_path / name / f"{name}.csv")
+    train = [
+        str(tmp_path / "data" / "pairs.csv"),
+        {"path": str(tmp_path / "shop" / "shop.csv"), "weight": 1},
+        {"path": str(tmp_path / "old" / "old.csv"), "weight": 2, "replay": True},
+    ]
+    run = run_recipe(Recipe.model_validate(fields | {"data": fields["data"] | {"train": train}}))
+    assert [result.dataset for result in run.results] == ["pairs.csv + shop.csv"]
+    assert len(list((run.path / "results").iterdir())) == 1
+    card = (run.model / "README.md").read_text()
+    for name, share in (("pairs.csv", 1), ("shop.csv", 1), ("old.csv", 2)):
+        assert re.search(rf"rows of {name} .* {share} of the 4 in every batch", card)
+    assert run_recipe(load_recipe(run.path), resume=True).path == run.path
 
 
 def test_two_processes_learn_what_one_learns(tmp_path: Path) -> None:
