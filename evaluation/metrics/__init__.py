@@ -16,6 +16,7 @@ from evaluation.metrics.retrieval import (
     chance_recall_at_k,
     check_partners,
     image_text_ranks,
+    rank_best_own,
     rank_best_relevant,
     recall_at_k,
 )
@@ -42,6 +43,7 @@ __all__ = [
     "macro_scores",
     "mean_per_class_recall",
     "modality_gap",
+    "rank_best_own",
     "rank_best_relevant",
     "rank_labels",
     "recall_at_k",

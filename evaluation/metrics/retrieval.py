@@ -7,11 +7,15 @@ best relevant candidate. A relevant candidate must beat the others to be found, 
 whose scores are all equal, therefore comes out last instead of at 100%. Relevant candidates never push each other down.
 Queries in which a candidate outside the group scores exactly the same are counted (`QueryRanks.tied`) and reported.
 Where there are no ties, the numbers are those of a top-k over the whole matrix, as CLIP_benchmark has them.
+
+The strict protocol takes less for a hit than the group: `rank_best_own` is told which candidates are a query's own.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -61,11 +65,43 @@ def rank_best_relevant(
     lonely = np.flatnonzero(~np.isin(wanted, offered))
     if len(lonely):
         raise EvaluationError(f"{len(lonely)} of {len(wanted)} queries have no relevant candidate, first: {lonely[0]}")
+    return _rank(queries, candidates, lambda rows: wanted[rows, None] == offered[None, :], max_elements)
+
+
+def rank_best_own(
+    queries: NDArray[np.floating], candidates: NDArray[np.floating], own: Any, *, max_elements: int = MAX_ELEMENTS
+) -> QueryRanks:
+    """Rank the best candidate of each query's own by dot product; all others are rivals, those of its group too.
+
+    Args:
+        queries: ``(Q, D)`` float embeddings, of unit norm for cosine similarity.
+        candidates: ``(M, D)`` float embeddings.
+        own: ``(Q, M)`` scipy sparse matrix in CSR form, true where a candidate is the query's own; one at least in
+            every row.
+        max_elements: scores held at once; the result does not depend on it.
+
+    Raises:
+        EvaluationError: a query without a candidate of its own, or arrays that do not fit.
+    """
+    if own.shape != (len(queries), len(candidates)):
+        raise EvaluationError(f"own must be {len(queries)} x {len(candidates)}, got {own.shape[0]} x {own.shape[1]}")
+    lonely = np.flatnonzero(np.diff(own.indptr) == 0)
+    if len(lonely):
+        raise EvaluationError(f"{len(lonely)} of {len(queries)} queries have no candidate of their own: {lonely[0]}")
+    return _rank(queries, candidates, lambda rows: own[rows].toarray().astype(bool), max_elements)
+
+
+def _rank(
+    queries: NDArray[np.floating],
+    candidates: NDArray[np.floating],
+    relevant_of: Callable[[slice], NDArray[np.bool_]],
+    max_elements: int,
+) -> QueryRanks:
     ranks = np.empty(len(queries), dtype=np.int64)
     tied = np.empty(len(queries), dtype=np.bool_)
     num_relevant = np.empty(len(queries), dtype=np.int64)
     for rows, scores in similarity_strips(queries, candidates, max_elements):
-        relevant = wanted[rows, None] == offered[None, :]
+        relevant = relevant_of(rows)
         num_relevant[rows] = relevant.sum(axis=1)
         best = np.where(relevant, scores, -np.inf).max(axis=1, keepdims=True)
         scores[relevant] = -np.inf  # what is left are the rivals

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
 
 from evaluation.embedder import Embedder, Embeddings, Picture
 from evaluation.errors import EvaluationError
 from evaluation.exhibits import EmbeddingSample, Exhibits, Item, SimilarityMatrix, picture_item
-from evaluation.metrics import QueryRanks, chance_recall_at_k, check_partners, image_text_ranks, recall_at_k, similarity
+from evaluation.metrics import (
+    QueryRanks,
+    chance_recall_at_k,
+    check_partners,
+    image_text_ranks,
+    rank_best_own,
+    rank_best_relevant,
+    recall_at_k,
+    similarity,
+)
 from evaluation.results import TaskResult, Unit
 from evaluation.statistics import RESAMPLES, Interval, bootstrap_intervals, mean_of
 from evaluation.tasks.ranked_examples import Side, ranked_examples
@@ -34,11 +44,17 @@ class RetrievalTask:
     ``text_retrieval_recall@k``, the share of pictures with a text of theirs in the top k, for k of 1, 5, 10; median and
     mean rank; ties, which count as misses (see `evaluation.metrics.retrieval`). Intervals resample groups.
 
+    The same with ``_strict`` behind it takes less for a hit: not whatever is of the group, but for a picture one of its
+    own texts, and for each text of a picture that very picture. Only where the two differ, each direction by itself.
+
     Attributes:
         images: N pictures, decoded when asked for.
         texts: M captions.
         image_groups: ``(N,)`` ids.
         text_groups: ``(M,)`` ids; every group has pictures and texts.
+        picture_ids: ``(N,)`` equal for rows that show one and the same picture; empty where that is not known.
+        own_texts: ``(P, 2)`` a picture's id and the index of a text of its own; empty where only groups are known, and
+            then there is no strict protocol.
         dataset: name in results.
         split: name in results.
         language: of the texts, ISO 639-1.
@@ -54,6 +70,8 @@ class RetrievalTask:
     texts: Sequence[str]
     image_groups: Sequence[int] | NDArray[np.int64]
     text_groups: Sequence[int] | NDArray[np.int64]
+    picture_ids: Sequence[int] = ()
+    own_texts: Sequence[tuple[int, int]] = ()
     dataset: str
     split: str = "test"
     language: str = "en"
@@ -68,8 +86,9 @@ class RetrievalTask:
                 raise EvaluationError(f"{self.dataset}: retrieval needs {what}, got none")
             if len(rows) != len(groups):
                 raise EvaluationError(f"{self.dataset}: {len(rows)} {what} must have as many groups, got {len(groups)}")
-        if len(self.image_kinds) not in (0, len(self.images)):
-            raise EvaluationError(f"{self.dataset}: image_kinds must be empty or one per picture")
+        for name in ("image_kinds", "picture_ids"):
+            if len(getattr(self, name)) not in (0, len(self.images)):
+                raise EvaluationError(f"{self.dataset}: {name} must be empty or one per picture")
         for index, text in enumerate(self.texts):
             if not isinstance(text, str) or not text.strip():
                 raise EvaluationError(f"{self.dataset}: every caption must be a text, got {text!r} for caption {index}")
@@ -86,6 +105,7 @@ class RetrievalTask:
         *,
         dataset: str,
         groups: Sequence[int] | None = None,
+        same_pictures: Sequence[Hashable] = (),
         split: str = "test",
         language: str = "en",
         image_kinds: Sequence[str] = (),
@@ -95,7 +115,9 @@ class RetrievalTask:
         """Return the task of N pictures with a list of captions each.
 
         A caption that occurs several times in one group (the name of a character under each of its drawings) is one
-        candidate. Without ``groups`` every picture is a group of its own.
+        candidate. Without ``groups`` every picture is a group of its own. ``same_pictures`` has an equal value for rows
+        that show one and the same picture, as a file with a row for each caption has them: no rivals of each other in
+        the strict protocol. Empty: every row shows another.
 
         Raises:
             EvaluationError: a picture without captions, and what the task itself refuses.
@@ -107,11 +129,20 @@ class RetrievalTask:
                 f"got {len(images)}, {len(captions)} and {len(ids)}"
             )
         pairs = _distinct_captions(captions, ids, dataset)
+        index_of = {pair: index for index, pair in enumerate(pairs)}
+        number_of: dict[Hashable, int] = {}
+        shown = [
+            number_of.setdefault(pair, len(number_of))
+            for pair in zip(ids, same_pictures or range(len(ids)), strict=True)
+        ]
+        own = {(shown[row], index_of[ids[row], text]): None for row, texts in enumerate(captions) for text in texts}
         return cls(
             images=images,
             texts=[text for _, text in pairs],
             image_groups=ids,
             text_groups=[group for group, _ in pairs],
+            picture_ids=shown,
+            own_texts=list(own),
             dataset=dataset,
             split=split,
             language=language,
@@ -132,6 +163,7 @@ class RetrievalTask:
         directions = (
             _Direction("image_retrieval", "texts", image_retrieval, of_text),
             _Direction("text_retrieval", "pictures", text_retrieval, of_image),
+            *self._strict_directions(images, texts),
         )
         return TaskResult(
             **identify(embedder),
@@ -154,6 +186,24 @@ class RetrievalTask:
             },
             exhibits=self._exhibits(images, texts, image_retrieval, text_retrieval),
         )
+
+    def _strict_directions(self, images: Embeddings, texts: Embeddings) -> list[_Direction]:
+        """Judge by a picture's own texts alone, in the directions in which that is not what the groups say already."""
+        if not len(self.own_texts):
+            return []
+        (of_image, of_text), shown = self._group_codes(), np.asarray(self.picture_ids)
+        pictures, captions = np.array(self.own_texts).T
+        group_of_picture = dict(zip(shown.tolist(), of_image.tolist(), strict=True))
+        num_pictures = np.bincount(list(group_of_picture.values()))
+        found = []
+        if num_pictures.max() > 1:
+            outcome = rank_best_relevant(texts[captions], images, pictures, shown)
+            found.append(_Direction("image_retrieval", "texts", outcome, of_text[captions], "_strict"))
+        if len(pictures) < num_pictures @ np.bincount(of_text):
+            pairs = csr_matrix((np.ones(len(pictures)), (pictures, captions)), (len(group_of_picture), len(texts)))
+            outcome = rank_best_own(images, texts, pairs[shown])
+            found.append(_Direction("text_retrieval", "pictures", outcome, of_image, "_strict"))
+        return found
 
     def _group_codes(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         ids = np.concatenate([np.asarray(self.image_groups), np.asarray(self.text_groups)])
@@ -207,27 +257,29 @@ def _distinct_captions(captions: Sequence[Sequence[str]], groups: Sequence[int],
 
 @dataclass(frozen=True)
 class _Direction:
-    """One of the two ways to search, and its share of the result."""
+    """One of the two ways to search, and its share of the result; ``suffix`` ends the names of its metrics."""
 
     name: str
     queries: str
     outcome: QueryRanks
     groups: NDArray[np.int64]
+    suffix: str = ""
 
     def recall_names(self) -> list[str]:
-        return [f"{self.name}_recall@{k}" for k in CUTOFFS]
+        return [f"{self.name}_recall@{k}{self.suffix}" for k in CUTOFFS]
 
     def metrics(self) -> dict[str, float | None]:
         recalls = (recall_at_k(self.outcome.ranks, k) for k in CUTOFFS)
         return {
             **dict(zip(self.recall_names(), recalls, strict=True)),
-            f"{self.name}_median_rank": float(np.median(self.outcome.ranks)),
-            f"{self.name}_mean_rank": float(self.outcome.ranks.mean()),
-            f"{self.name}_ties": float(self.outcome.tied.sum()),
+            f"{self.name}_median_rank{self.suffix}": float(np.median(self.outcome.ranks)),
+            f"{self.name}_mean_rank{self.suffix}": float(self.outcome.ranks.mean()),
+            f"{self.name}_ties{self.suffix}": float(self.outcome.tied.sum()),
         }
 
     def units(self) -> dict[str, Unit]:
-        return {f"{self.name}_median_rank": "rank", f"{self.name}_mean_rank": "rank", f"{self.name}_ties": "count"}
+        units: dict[str, Unit] = {"median_rank": "rank", "mean_rank": "rank", "ties": "count"}
+        return {f"{self.name}_{what}{self.suffix}": unit for what, unit in units.items()}
 
     def chance(self) -> dict[str, float]:
         outcome = self.outcome
@@ -244,10 +296,10 @@ class _Direction:
         said = []
         if num_tied:
             said.append(
-                f"{self.name}: for {num_tied:,} of {num_queries:,} {self.queries} a wrong candidate scored exactly as "
-                "high as the right one; it counts as ahead."
+                f"{self.name}{self.suffix}: for {num_tied:,} of {num_queries:,} {self.queries} a wrong candidate "
+                "scored exactly as high as the right one; it counts as ahead."
             )
-        if self.outcome.num_candidates < max(CUTOFFS):
+        if self.outcome.num_candidates < max(CUTOFFS) and not self.suffix:
             said.append(
                 f"{self.name}: only {self.outcome.num_candidates} candidates, so recall beyond that k is always 100."
             )

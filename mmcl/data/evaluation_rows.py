@@ -79,6 +79,7 @@ class EvaluationRows:
         labels: one class name per row; None without a label column.
         ids: the rows' positions in their source.
         left_out: the rows that cannot be used, with reasons.
+        pictures: one hash per row, equal for rows that show the same pixels; empty where pictures or texts lack.
     """
 
     name: str
@@ -89,6 +90,7 @@ class EvaluationRows:
     labels: list[str] | None
     ids: list[int]
     left_out: tuple[QuarantineRecord, ...] = ()
+    pictures: tuple[bytes, ...] = ()
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -239,10 +241,11 @@ def _read_rows(
     quarantine: Quarantine,
 ) -> EvaluationRows:
     reader = RowReader(source, roles)
-    left_out = _unlabelled(source, roles, positions)
+    left_out, hashes = _unlabelled(source, roles, positions), {}
     if roles.image is not None:
         # Hours into a run is no time to find a truncated file.
-        left_out = scan_pictures(reader, positions, max_pixels).unreadable + left_out
+        scan = scan_pictures(reader, positions, max_pixels, with_hashes=roles.text is not None)
+        left_out, hashes = scan.unreadable + left_out, scan.hashes
     quarantine.hold(left_out, num_seen=len(positions))
     bad = {record.sample_id for record in left_out}
     positions = np.array([position for position in positions.tolist() if position not in bad], dtype=np.int64)
@@ -258,6 +261,7 @@ def _read_rows(
         labels=labels,
         ids=positions.tolist(),
         left_out=tuple(left_out),
+        pictures=tuple(hashes[position] for position in positions.tolist()) if hashes else (),
     )
 
 

@@ -201,7 +201,13 @@ class _OpenedRows:
 def _retrieval_task(rows: EvaluationRows, name: str) -> RetrievalTask:
     rows.check_has("image", "text", task="retrieval")
     return RetrievalTask.from_captions(
-        rows.images, rows.texts, groups=rows.groups, dataset=name, split=rows.split, image_kinds=rows.labels or ()
+        rows.images,
+        rows.texts,
+        groups=rows.groups,
+        same_pictures=rows.pictures,
+        dataset=name,
+        split=rows.split,
+        image_kinds=rows.labels or (),
     )
 
 

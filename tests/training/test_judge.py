@@ -53,6 +53,16 @@ def test_two_tasks_of_one_name_are_refused_before_one_overwrites_the_other(tmp_p
     assert len(build(data, task, {**task, "name": "other prompts"})) == 2
 
 
+def test_a_picture_with_a_row_for_each_caption_is_no_rival_of_itself(tmp_path: Path) -> None:
+    save_pairs(tmp_path, num_rows=3)
+    lines = ["image,text,group", "0.png,a,x", "0.png,b,x", "1.png,c,y", "2.png,d,y"]
+    (tmp_path / "captions.csv").write_text("\n".join(lines))
+    (task,) = build(tmp_path / "captions.csv", {"task": "retrieval"})
+    assert isinstance(task, RetrievalTask)
+    assert list(task.picture_ids) == [0, 0, 1, 2]
+    assert [(picture, task.texts[text]) for picture, text in task.own_texts] == [(0, "a"), (0, "b"), (1, "c"), (2, "d")]
+
+
 def test_groups_that_are_the_classes_are_not_resampled_together(tmp_path: Path) -> None:
     pairs = save_pairs(tmp_path)
     task = {"task": "zeroshot_classification"}

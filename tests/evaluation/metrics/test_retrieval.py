@@ -5,12 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from scipy.sparse import csr_matrix
 
 from evaluation.errors import EvaluationError
 from evaluation.metrics import (
     chance_recall_at_k,
     check_partners,
     image_text_ranks,
+    rank_best_own,
     rank_best_relevant,
     recall_at_k,
 )
@@ -150,3 +152,28 @@ def test_recall_of_nothing_and_of_no_k_is_refused() -> None:
         recall_at_k(np.array([], dtype=np.int64), 1)
     with pytest.raises(EvaluationError, match="k must be >= 1, got 0"):
         recall_at_k(np.array([1]), 0)
+
+
+def test_ranks_of_own_candidates_equal_the_dense_reference() -> None:
+    rng = np.random.default_rng(1)
+    for _ in range(10):
+        queries, candidates = unit_rows(rng, 30, 8), unit_rows(rng, 40, 8)
+        own = rng.random((30, 40)) < 0.1
+        own[np.arange(30), rng.integers(0, 40, 30)] = True
+        outcome = rank_best_own(queries, candidates, csr_matrix(own), max_elements=int(rng.integers(1, 300)))
+        for k in (1, 5, 10):
+            # Own candidates do not push each other down, so that it is the top k among the best one and the rivals.
+            assert recall_at_k(outcome.ranks, k) == recall_by_topk(queries, candidates, own, k)
+        assert outcome.num_relevant.tolist() == own.sum(axis=1).tolist()
+
+
+@pytest.mark.parametrize(
+    ("own", "message"),
+    [
+        ([[1, 0], [0, 0]], "1 of 2 queries have no candidate of their own: 1"),
+        ([[1, 0]], "own must be 2 x 2, got 1 x 2"),
+    ],
+)
+def test_a_query_without_a_candidate_of_its_own_is_refused(own: list[list[int]], message: str) -> None:
+    with pytest.raises(EvaluationError, match=message):
+        rank_best_own(np.eye(2, dtype=np.float32), np.eye(2, dtype=np.float32), csr_matrix(np.array(own)))

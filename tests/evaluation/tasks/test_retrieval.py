@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from evaluation import EvaluationError, RetrievalTask
+from evaluation import EvaluationError, RetrievalTask, TaskResult
 from evaluation.tasks.ranked_examples import NUM_CANDIDATES
 from tests.evaluation.fakes import COLOURS, CollapsedEmbedder, ColourEmbedder, LazyPictures, picture
 
@@ -24,6 +24,7 @@ def colour_task(**options: object) -> RetrievalTask:
         [[f"a {swapped.get(name, name)} thing"] for name in shown],
         dataset="colours",
         groups=[NAMES.index(name) for name in shown],
+        same_pictures=shown,
         resamples=200,
         **options,
     )
@@ -90,6 +91,8 @@ def test_numbers_do_not_depend_on_the_order_of_rows() -> None:
         image_groups=[task.image_groups[index] for index in order],
         texts=task.texts[::-1],
         text_groups=task.text_groups[::-1],
+        picture_ids=[task.picture_ids[index] for index in order],
+        own_texts=[(picture, len(task.texts) - 1 - text) for picture, text in task.own_texts],
     )
     first, second = task.evaluate(ColourEmbedder()), moved.evaluate(ColourEmbedder())
     assert first.metrics == pytest.approx(second.metrics)
@@ -148,6 +151,7 @@ def test_thumbnails_are_made_of_what_is_shown_only() -> None:
         ({"texts": ["a", "b", None, "d", "e", "f"]}, "every caption must be a text, got None for caption 2"),
         ({"texts": ["a", "b", " ", "d", "e", "f"]}, "every caption must be a text, got ' ' for caption 2"),
         ({"image_kinds": ["x"]}, "image_kinds must be empty or one per picture"),
+        ({"picture_ids": [1]}, "picture_ids must be empty or one per picture"),
     ],
 )
 def test_rows_that_cannot_be_judged_are_refused_at_once(changes: dict[str, object], message: str) -> None:
@@ -160,3 +164,60 @@ def test_pictures_without_captions_are_refused() -> None:
         RetrievalTask.from_captions([picture("red")] * 2, [["red"], []], dataset="x")
     with pytest.raises(EvaluationError, match=r"must be as many, got 2, 1 and 2"):
         RetrievalTask.from_captions([picture("red")] * 2, [["red"]], dataset="x")
+
+
+def strict_result(rows: list[tuple[str, list[str], int]], **options: object) -> TaskResult:
+    """The result of rows of a colour, captions and a group."""
+    colours, captions, groups = zip(*rows, strict=True)
+    pictures = [picture(colour) for colour in colours]
+    task = RetrievalTask.from_captions(pictures, captions, groups=groups, dataset="x", resamples=50, **options)
+    return task.evaluate(ColourEmbedder())
+
+
+def test_by_the_strict_protocol_a_candidate_of_the_group_alone_is_no_hit() -> None:
+    result = strict_result(
+        [("red", ["yellow"], 0), ("yellow", ["red"], 0), ("blue", ["blue"], 1), ("cyan", ["cyan"], 2)]
+    )
+    for direction in ("image", "text"):
+        name = f"{direction}_retrieval_recall@1"
+        assert result.metrics[name] == 1.0
+        assert result.metrics[f"{name}_strict"] == 2 / 4
+        assert result.chance[name] == pytest.approx((2 * 2 / 4 + 2 * 1 / 4) / 4)
+        assert result.chance[f"{name}_strict"] == 1 / 4
+        assert result.intervals[f"{name}_strict"].num_units == 3
+        assert result.metrics[f"{direction}_retrieval_mean_rank_strict"] == (2 + 2 + 1 + 1) / 4
+        assert result.unit(f"{direction}_retrieval_ties_strict") == "count"
+    assert result.headline[6:] == tuple(
+        f"{way}_retrieval_recall@{k}_strict" for way in ("image", "text") for k in (1, 5, 10)
+    )
+
+
+def test_a_title_that_pictures_share_is_asked_for_each_of_them() -> None:
+    shared = ["red thing"]
+    result = strict_result([("red", shared, 0), ("yellow", shared, 0), ("blue", shared, 0), ("white", ["white"], 1)])
+    assert result.metrics["image_retrieval_recall@1"] == 1.0
+    assert result.metrics["image_retrieval_recall@1_strict"] == 2 / 4
+    # A picture's one text is all that its group has: the strict protocol says nothing else.
+    assert "text_retrieval_recall@1_strict" not in result.metrics
+
+
+def test_captions_of_one_picture_are_all_its_own_and_strict_numbers_are_not_shown_twice() -> None:
+    result = strict_result([("red", ["red", "not blue"], 0), ("blue", ["blue"], 1)])
+    assert not [name for name in result.metrics if name.endswith("_strict")]
+    rows = [("red", ["red"], 0), ("red", ["not blue"], 0), ("blue", ["blue"], 1)]
+    assert strict_result(rows).metrics["image_retrieval_recall@1_strict"] < 1, "two pictures that look the same"
+    result = strict_result(rows, same_pictures=["a", "a", "b"])
+    assert not [name for name in result.metrics if name.endswith("_strict")]
+
+
+def test_captions_of_several_pictures_of_a_group_are_told_apart() -> None:
+    rows = [("red", ["red", "a red thing"], 0), ("yellow", ["red or blue", "yellow"], 0), ("blue", ["blue"], 1)]
+    result = strict_result(rows)
+    assert result.metrics["text_retrieval_recall@1_strict"] == 1.0
+    assert result.metrics["image_retrieval_recall@1_strict"] == 4 / 5, "red or blue is nearest to the red one"
+
+
+def test_groups_alone_know_no_strict_protocol() -> None:
+    task = colour_task()
+    bare = replace(task, picture_ids=(), own_texts=())
+    assert bare.evaluate(ColourEmbedder()).metrics == task.evaluate(ColourEmbedder()).metrics
