@@ -14,6 +14,10 @@ class UserError(ValueError):
     """A mistake in what the user gave: a recipe, a file, a name. The command line shows it and exits with code 2."""
 
 
+class UnreachableError(UserError):
+    """Something on the Hugging Face hub that cannot be had now: no network, or offline and not in the cache."""
+
+
 class RunError(RuntimeError):
     """A run that cannot go on, for example because its loss is not finite. The command line exits with code 1."""
 

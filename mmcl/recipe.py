@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
+from mmcl.guards import expand_guard
 from mmcl.objectives.configs import AnyObjective, expand_objective
 from mmcl.objectives.configs.cross_modal import CLIPConfig
 from mmcl.recipe_data import DataConfig
@@ -91,7 +92,7 @@ class Recipe(Section):
     default retrieval, and nothing for a model of one tower."""
     guard: tuple[AnyTask, ...] = ()
     """What the model knows already and is not to forget: tasks with data of their own, judged before, during and after
-    training as ``evaluate``'s are."""
+    training as ``evaluate``'s are. Short form: the name of a set on the Hugging Face hub, such as ``cifar100``."""
     max_guard_drop: float | None = Field(default=None, gt=0, le=1)
     """Stop training when the main metric of a guard has fallen by more than this since the start, 0.05 for five points;
     looked at every ``eval_every`` steps. null never stops."""
@@ -199,7 +200,8 @@ class Recipe(Section):
 
     @field_validator("evaluate", "guard", mode="before")
     @classmethod
-    def _tasks_from_names(cls, value: Any) -> Any:
+    def _tasks_from_names(cls, value: Any, info: ValidationInfo) -> Any:
         if not isinstance(value, (list, tuple)):
             return value
-        return [{"task": item} if isinstance(item, str) else item for item in value]
+        tasks = [{"task": item} if isinstance(item, str) else item for item in value]
+        return [expand_guard(task) for task in tasks] if info.field_name == "guard" else tasks

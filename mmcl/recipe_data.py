@@ -29,6 +29,8 @@ class SourceConfig(Section):
     """What separates csv columns; by default a tab for .tsv, else a comma."""
     config: str | None = None
     """Configuration name of a hub data set."""
+    revision: str | None = None
+    """Commit, tag or branch of a hub data set; by default the newest commit."""
     split: str | None = None
     """Split: of a hub data set or folder ``train`` by default; of ``glyphs``: train, unseen_characters or unseen_face;
     of ``digits``: train or test, by default all of them."""

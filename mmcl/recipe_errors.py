@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import re
 import typing
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from mmcl.errors import did_you_mean
+from mmcl.guards import named_guards
 from mmcl.recipe import Recipe
 from mmcl.recipe_sections import (
     SHORT_FORMS,
@@ -111,7 +112,8 @@ def _message(path: KeyPath, details: ErrorDetails, root: Node) -> str:
     if kind in {"missing", *_LENGTHS}:  # pydantic calls the absent entries of a pair missing
         return _wrong_length(path, root)
     if kind in {"literal_error", "union_tag_invalid"}:
-        return _unknown_name(node, context)
+        is_guard = kind == "union_tag_invalid" and path[:1] == ("guard",)
+        return _unknown_name(node, context, named_guards() if is_guard else ())
     if kind == "union_tag_not_found":
         return _missing_tag(path, root)
     if kind == "value_error":
@@ -168,8 +170,8 @@ def _fixed_length(annotation: Any) -> int | None:
     return next(filter(None, map(_fixed_length, parts)), None)
 
 
-def _unknown_name(node: Node, context: dict[str, Any]) -> str:
-    known = re.findall(r"'([^']*)'", context.get("expected_tags") or context["expected"])
+def _unknown_name(node: Node, context: dict[str, Any], others: Iterable[str]) -> str:
+    known = [*re.findall(r"'([^']*)'", context.get("expected_tags") or context["expected"]), *others]
     tag = node.child(context.get("discriminator", "").strip("'"))
     value = (tag or node).plain()
     if not isinstance(value, str):

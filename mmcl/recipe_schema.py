@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
+from mmcl.guards import named_guards
 from mmcl.recipe import Recipe
 from mmcl.recipe_sections import SHORT_FORMS, Sections, sections_in, tag_field, tag_of
 
@@ -22,7 +24,8 @@ def recipe_schema() -> dict[str, Any]:
             # Of one that may be null, the list stands beside the null.
             lists = [part for part in properties[name].get("anyOf", [properties[name]]) if "items" in part]
             for part in lists:
-                part["items"] = _allow_short_members(part["items"], members)
+                names = named_guards() if name == "guard" else ()
+                part["items"] = _allow_short_members(part["items"], members, names)
     base = {"type": "string", "description": "A packaged recipe, or the path of one from this file, to start from."}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -48,10 +51,10 @@ def _allow_short_forms(schema: Any) -> Any:
     return parts
 
 
-def _allow_short_members(items: dict[str, Any], members: Sections) -> dict[str, Any]:
-    """Let a member of a union be its name alone or, for an objective, its name with its weight or fields."""
+def _allow_short_members(items: dict[str, Any], members: Sections, names: Iterable[str]) -> dict[str, Any]:
+    """Let a member of a union be its name or one of ``names`` or, for an objective, its name with weight or fields."""
     tags = {tag[1]: section for section in members if (tag := tag_of(section))}
-    forms = [{"enum": list(tags)}, items]
+    forms = [{"enum": [*tags, *names]}, items]
     if tag_field(members) == "type":
         weighted = {tag: {"anyOf": [{"type": "number"}, _reference(section)]} for tag, section in tags.items()}
         forms.append({"type": "object", "additionalProperties": False, "minProperties": 1, "properties": weighted})

@@ -27,6 +27,7 @@ def write_report(
     versions: Mapping[str, str] | None = None,
     changes: Sequence[Change] = (),
     trade_off: TradeOff | None = None,
+    warnings: Sequence[str] = (),
 ) -> Path:
     """Write the report to ``path``, its folder made if need be; an older file is replaced whole or not at all.
 
@@ -41,13 +42,14 @@ def write_report(
         versions: of libraries; by default those of this environment.
         changes: metrics before and after, which the page opens with.
         trade_off: states between the two, and the recommended one.
+        warnings: sentences below the heading.
 
     Returns:
         The path.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    page = render_report(title, results, training_log, recipe_text, versions, changes, trade_off)
+    page = render_report(title, results, training_log, recipe_text, versions, changes, trade_off, warnings)
     aside = path.with_name(path.name + ".part")
     aside.write_bytes(page.encode("utf-8", errors="replace"))  # a lone surrogate in a caption has no UTF-8 form
     aside.replace(path)
@@ -62,6 +64,7 @@ def render_report(
     versions: Mapping[str, str] | None = None,
     changes: Sequence[Change] = (),
     trade_off: TradeOff | None = None,
+    warnings: Sequence[str] = (),
 ) -> str:
     """Return the page that `write_report` writes; the same arguments give the same page."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -77,6 +80,7 @@ def render_report(
     environment.filters["data_uri"] = _data_uri
     return environment.get_template("report.html").render(
         title=title,
+        warnings=warnings,
         style=Markup((_TEMPLATES / "style.css").read_text(encoding="utf-8")),  # our own file, nothing of the user's
         sections=[_section(index, result) for index, result in enumerate(results, start=1)],
         changes=[change_row(change) for change in changes],

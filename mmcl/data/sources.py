@@ -7,6 +7,7 @@ unless the source is on the Hub.
 from __future__ import annotations
 
 import glob
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,11 +21,14 @@ import pyarrow.compute as pc  # type: ignore[import-untyped]
 from mmcl.data.csv_header import default_delimiter, read_columns
 from mmcl.data.files import Location, locate, missing_path
 from mmcl.data.pairs_folder import load_pairs
-from mmcl.errors import UserError
+from mmcl.errors import UnreachableError, UserError
 from mmcl.recipe_data import SourceConfig
 
 AnyDataset: TypeAlias = Any
 """`datasets.Dataset` or `datasets.IterableDataset`."""
+
+
+_COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,7 @@ def open_source(config: SourceConfig, key: str = "data.train") -> Source:
 
     Raises:
         UserError: nothing is there, it cannot be read, it holds no rows, or its delimiter does not fit.
+        UnreachableError: it is on the hub, and cannot be had now.
     """
     location = locate(config.path, config.format, config.split, key)
     delimiter = None
@@ -80,6 +85,8 @@ def open_source(config: SourceConfig, key: str = "data.train") -> Source:
         delimiter = config.delimiter or default_delimiter(location.files[0])
     elif config.delimiter is not None:
         raise UserError(f"{key}.delimiter: only csv files have one, and {config.path} is read as {location.format}")
+    if config.revision is not None and location.format != "hub":
+        raise UserError(f"{key}.revision: only hub data sets have one, and {config.path} is read as {location.format}")
     with _quiet(), reading(key, config.path, location.format):
         dataset = _OPENERS.get(location.format, _open_embedded)(_Request(config, location, delimiter, key))
         dataset = _limited(_undecoded(dataset), config.limit)
@@ -193,12 +200,19 @@ def _open_saved(asked: _Request) -> AnyDataset:
 
 
 def _open_hub(asked: _Request) -> AnyDataset:
-    return datasets.load_dataset(
+    revision = asked.config.revision
+    rows = datasets.load_dataset(
         asked.config.path,
         asked.config.config,
         split=asked.config.split or "train",
+        revision=revision,
         streaming=asked.config.streaming,
     )
+    files = [] if asked.config.streaming else [Path(file["filename"]) for file in rows.cache_files]
+    # Without a network the library takes whatever it has kept of the data set last; its folders are called by commit.
+    if revision and _COMMIT.fullmatch(revision) and any(revision not in file.parts for file in files):
+        raise ConnectionError(f"the cache holds another revision of {asked.config.path} than {revision}")
+    return rows
 
 
 _OPENERS: dict[str, Callable[[_Request], AnyDataset]] = {
@@ -278,7 +292,7 @@ def reading(key: str, path: str, file_format: str) -> Iterator[None]:
     """Turn whatever a reader raises about the user's data into one message.
 
     Raises:
-        UserError: for any exception of the block.
+        UserError: for any exception of the block; an UnreachableError where it is the way to the hub that fails.
     """
     try:
         yield
@@ -287,7 +301,8 @@ def reading(key: str, path: str, file_format: str) -> Iterator[None]:
     except Exception as error:  # the readers of a dozen formats, and the Hub's client, share no base class
         if file_format == "hub":
             hint = missing_path(path, key)
-            raise UserError(f"{hint} Nor can it be had from the Hub: {_one_line(error)}") from error
+            kind = UnreachableError if isinstance(error, ConnectionError) else UserError
+            raise kind(f"{hint} Nor can it be had from the Hub: {_one_line(error)}") from error
         cause = _root_cause(error)
         if "corresponds to no data" in cause:
             raise UserError(f"{key}.path: {path} holds no rows") from error

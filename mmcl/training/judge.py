@@ -24,7 +24,7 @@ from mmcl.data.evaluation_rows import EvaluationRows, LazyPictures, join_rows, o
 from mmcl.data.loader import TrainData
 from mmcl.data.mixture import TrainSource
 from mmcl.data.split import is_held_out
-from mmcl.errors import UserError
+from mmcl.errors import UnreachableError, UserError
 from mmcl.objectives.views import MODALITIES
 from mmcl.recipe import Recipe
 from mmcl.recipe_data import DEFAULT_MAX_PIXELS, ColumnsConfig, SourceConfig
@@ -56,6 +56,7 @@ def build_tasks(
     tell: Callable[[str], None] = lambda line: None,
     train: Callable[[], EvaluationRows] | None = None,
     key: str = "evaluate",
+    unreachable: dict[int, UnreachableError] | None = None,
 ) -> list[AnyBuiltTask]:
     """Make tasks of their part of a recipe, their rows opened and checked.
 
@@ -68,6 +69,8 @@ def build_tasks(
         train: opens the training rows, for tasks that learn from rows and name none; called once, when there is one.
             None where nothing is trained.
         key: of the recipe, for messages.
+        unreachable: is filled, by the numbers of the tasks, with why rows on the hub cannot be had now; those tasks are
+            left out. With None that is an error.
 
     Raises:
         UserError: when a task has no rows to judge on or to learn from, or no labels.
@@ -76,7 +79,13 @@ def build_tasks(
     tasks: list[AnyBuiltTask] = []
     names: set[str] = set()
     for number, config in enumerate(configs):
-        rows = validation if config.data is None else opened.to_judge_on(config, number)
+        try:
+            rows = validation if config.data is None else opened.to_judge_on(config, number)
+        except UnreachableError as error:
+            if unreachable is None:
+                raise
+            unreachable[number] = error
+            continue
         if rows is None:
             raise UserError(
                 f"{key}.{config.task}: no rows to judge on, because data.validation is 0; "

@@ -22,7 +22,7 @@ from mmcl.recipe import Recipe
 from mmcl.recipe_tasks import AnyTask
 from mmcl.training.accelerator import build_accelerator
 from mmcl.training.equal_passes import warn_of_equal_passes
-from mmcl.training.guard import build_judges, warn_of_no_guard
+from mmcl.training.guard import build_judges
 from mmcl.training.judge import AnyBuiltTask, check_modalities
 from mmcl.training.observer import Observer
 from mmcl.training.sane_ranges import warn_of_rates
@@ -135,9 +135,9 @@ def plan_recipe(recipe: Recipe) -> Plan:
     check_modalities(recipe.evaluate, model.towers.modalities)
     check_modalities(recipe.guard, model.towers.modalities, "guard")
     check_view_sizes(recipe, model)
-    warnings = [*warn_of_equal_passes(recipe, model), *warn_of_no_guard(recipe), *warn_of_rates(recipe)]
     data = build_train_data(recipe, model.preprocessing, model.tokenizer)
     judges = build_judges(recipe, data)
+    warnings = [*warn_of_equal_passes(recipe, model), *judges.warnings, *warn_of_rates(recipe)]
     trainer = Trainer(recipe, model, data, None, accelerator, Observer())
     record, seconds = _try_one_batch(trainer)
     num_parameters, num_trained = _count(model)
@@ -164,7 +164,7 @@ def plan_recipe(recipe: Recipe) -> Plan:
         peak_memory_gib=_peak_memory_gib(),
         seconds_per_step=seconds,
         tasks=_said(recipe.evaluate, judges.tasks),
-        guard=_said(recipe.guard, judges.guard),
+        guard=_said([task for number, task in enumerate(recipe.guard) if number not in judges.lacking], judges.guard),
         remarks=data.remarks,
         objectives=tuple(trainer.module.configs),
         chosen=chosen,

@@ -32,6 +32,7 @@ def write_results(
     recipe_text: str = "",
     changes: Sequence[Change] = (),
     trade_off: TradeOff | None = None,
+    warnings: Sequence[str] = (),
 ) -> None:
     """Write ``results/<dataset>-<task>.json`` for each result, and ``report.html``.
 
@@ -43,11 +44,19 @@ def write_results(
         recipe_text: of the run.
         changes: what the report opens with.
         trade_off: between before and after.
+        warnings: what the report says before all else.
     """
     for result in results:
         result.write(folder / "results" / f"{file_name(result.dataset, result.task)}.json")
     write_report(
-        folder / "report.html", title, results, training_log, recipe_text, changes=changes, trade_off=trade_off
+        folder / "report.html",
+        title,
+        results,
+        training_log,
+        recipe_text,
+        changes=changes,
+        trade_off=trade_off,
+        warnings=warnings,
     )
 
 

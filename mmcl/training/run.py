@@ -26,7 +26,7 @@ from mmcl.towers.static import StaticTower
 from mmcl.towers.towers import MODALITIES, Modality
 from mmcl.training.accelerator import build_accelerator
 from mmcl.training.equal_passes import warn_of_equal_passes
-from mmcl.training.guard import Judges, build_judges, fallen, starts_from_a_trained_model, warn_of_no_guard
+from mmcl.training.guard import Judges, build_judges, fallen, starts_from_a_trained_model
 from mmcl.training.judge import AnyBuiltTask, check_modalities, headline_metrics, judge
 from mmcl.training.observer import Observer
 from mmcl.training.results import file_name, write_results
@@ -95,9 +95,9 @@ def run_recipe(
     check_modalities(recipe.evaluate, model.towers.modalities)
     check_modalities(recipe.guard, model.towers.modalities, "guard")
     check_view_sizes(recipe, model)
-    warnings = [*warn_of_equal_passes(recipe, model), *warn_of_no_guard(recipe), *warn_of_rates(recipe)]
     data = build_train_data(recipe, model.preprocessing, model.tokenizer)
     judges = build_judges(recipe, data, observer.message)
+    warnings = [*warn_of_equal_passes(recipe, model), *judges.warnings, *warn_of_rates(recipe)]
     trainer = Trainer(recipe, model, data, None, accelerator, observer)
     folder = distributed.on_main_process(lambda: _open_folder(recipe, resume, output))
     trainer.folder = folder
@@ -108,7 +108,7 @@ def run_recipe(
     accelerator.init_trackers(folder.path.name, {"recipe": dump_recipe(recipe)})
     # Also when resumed: what was found at the start is not kept.
     before = _judge(model, recipe, judges.all, folder.path.name) if starts_from_a_trained_model(recipe) else []
-    start = _copy_of_state(trainer) if recipe.alphas else {}
+    start = _copy_of_state(trainer) if judges.guard and recipe.alphas else {}
     if resume:
         trainer.resume()
     trainer.fit(lambda step: _evaluate(trainer, judges, before, step))
@@ -126,12 +126,14 @@ def run_recipe(
 
 @dataclass(frozen=True)
 class _Findings:
-    """What was found out: results of what is exported, of before, the changes between them, and the sweep."""
+    """What was found out: results of what is exported, of before, the changes between them, the sweep, and what was
+    not looked at."""
 
     results: list[TaskResult]
     before: list[TaskResult]
     changes: list[Change]
     sweep: Sweep | None
+    unseen: tuple[str, ...]
 
     @property
     def trade_off(self) -> TradeOff | None:
@@ -148,8 +150,8 @@ def _find_out(
     """Judge the finished model, and what lies between it and its start; it carries what is to be exported then."""
     results = _judge(model, recipe, judges.all, name)
     changes = changes_by(judges, before, results) if before else []
-    if not recipe.alphas:
-        return _Findings(results, before, changes, None)
+    if not judges.guard or not recipe.alphas:
+        return _Findings(results, before, changes, None, judges.warnings)
     sweep = sweep_alphas(
         model,
         start,
@@ -159,7 +161,7 @@ def _find_out(
         known={0.0: before, 1.0: results},
         max_guard_drop=recipe.max_guard_drop,
     )
-    return _Findings(list(sweep.results), before, changes, sweep)
+    return _Findings(list(sweep.results), before, changes, sweep, judges.warnings)
 
 
 def _evaluate(trainer: Trainer, judges: Judges, before: list[TaskResult], step: int) -> dict[str, float]:
@@ -234,13 +236,24 @@ def _leave(
         for name in result.headline
     ]
     facts = ModelCardFacts(
-        folder.path.name, training_data="; ".join(data.remarks[: len(data.sources)]), recipe=text, scores=scores
+        folder.path.name,
+        training_data="; ".join(data.remarks[: len(data.sources)]),
+        recipe=text,
+        scores=scores,
+        limitations=[f"{line[0].upper()}{line[1:]}." for line in found.unseen],
     )
     # First what the run found out; an export that fails must not take it along.
     for result in found.before:
         result.write(folder.path / "results" / "before" / f"{file_name(result.dataset, result.task)}.json")
     write_results(
-        folder.path, found.results, folder.path.name, folder.read_metrics(), text, found.changes, found.trade_off
+        folder.path,
+        found.results,
+        folder.path.name,
+        folder.read_metrics(),
+        text,
+        found.changes,
+        found.trade_off,
+        found.unseen,
     )
     if found.sweep is not None:
         record = {"alpha": found.sweep.alpha, "points": [asdict(point) for point in found.sweep.points]}

@@ -15,7 +15,7 @@ import pytest
 
 from mmcl.data.images import decode_image
 from mmcl.data.sources import Source, open_source
-from mmcl.errors import UserError
+from mmcl.errors import UnreachableError, UserError
 from mmcl.recipe_data import SourceConfig
 from tests.data.builders import encoded, picture, write_lines, write_pictures
 
@@ -201,6 +201,41 @@ def test_options_that_do_not_apply_are_errors(tmp_path: Path) -> None:
 def test_hub_that_cannot_be_reached_is_one_message() -> None:
     with pytest.raises(UserError, match=re.escape('there is no glyhps. Did you mean "glyphs"? Nor can it be had')):
         _open("glyhps")
+
+
+def test_the_hub_is_asked_for_the_revision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+    monkeypatch.setattr("datasets.load_dataset", lambda *given, **named: asked.append((given, named)) or _dataset())
+    assert len(_rows(_open("someone/set", revision="v1", split="test"))) == 3
+    assert asked == [(("someone/set", None), {"split": "test", "revision": "v1", "streaming": False})]
+    _dataset().to_parquet(str(tmp_path / "a.parquet"))
+    with pytest.raises(UserError, match=r"data.train.revision: only hub data sets have one, and .*parquet"):
+        _open(tmp_path / "a.parquet", revision="v1")
+
+
+def test_what_the_cache_holds_of_another_commit_is_not_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted, other = "a" * 40, "b" * 40
+    for commit in (wanted, other):
+        _dataset().save_to_disk(str(tmp_path / "someone___set" / commit))
+    kept = [datasets.load_from_disk(str(tmp_path / "someone___set" / commit)) for commit in (wanted, other, other)]
+    monkeypatch.setattr("datasets.load_dataset", lambda *given, **named: kept.pop(0))
+    assert len(_rows(_open("someone/set", revision=wanted))) == 3
+    with pytest.raises(UnreachableError, match=f"the cache holds another revision of someone/set than {wanted}"):
+        _open("someone/set", revision=wanted)
+    assert len(_rows(_open("someone/set", revision="main"))) == 3
+
+
+def test_only_the_way_to_the_hub_is_what_cannot_be_reached(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UnreachableError, match="OfflineModeIsEnabled"):
+        _open("uoft-cs/cifar100")
+
+    def gone(*given: Any, **named: Any) -> None:
+        raise FileNotFoundError("Dataset 'someone/set' doesn't exist on the Hub or cannot be accessed.")
+
+    monkeypatch.setattr("datasets.load_dataset", gone)
+    with pytest.raises(UserError, match="doesn't exist on the Hub") as caught:
+        _open("someone/set")
+    assert not isinstance(caught.value, UnreachableError)
 
 
 def test_splits_of_a_folder_of_parquet_files(tmp_path: Path) -> None:

@@ -1,15 +1,19 @@
 from __future__ import annotations
 
+import html
 import json
 from pathlib import Path
 from typing import Any
 
+import datasets
 import pytest
+from PIL import Image
 from pydantic import ValidationError
 
 from evaluation import TaskResult
 from mmcl.cli.train import format_plan, format_run
 from mmcl.errors import UserError
+from mmcl.guards import named_guards
 from mmcl.recipe import Recipe
 from mmcl.training.guard import fallen, starts_from_a_trained_model, warn_of_no_guard
 from mmcl.training.observer import Observer
@@ -69,7 +73,7 @@ def test_what_changed_is_said_and_opens_the_report(finished: Run) -> None:
 def test_a_model_from_nothing_has_nothing_to_forget(tmp_path: Path) -> None:
     recipe = tiny_recipe(tmp_path)
     assert not starts_from_a_trained_model(recipe)
-    assert warn_of_no_guard(recipe) == []
+    assert warn_of_no_guard(recipe, {}) == []
     run = run_recipe(recipe.model_copy(update={"max_steps": 1}))
     assert run.changes == ()
     assert not (run.path / "results/before").exists()
@@ -99,6 +103,67 @@ def test_training_ends_where_the_guard_has_fallen_too_far(tmp_path: Path, monkey
     assert "step 2: enough" in listener.lines
     assert [path.name for path in (run.path / "checkpoints").iterdir()] == ["step-00000002"]
     assert run.report.is_file()
+
+
+def serve_cifar10(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """Let the hub answer for CIFAR-10 with twenty small pictures; return what it is asked."""
+    load, asked = datasets.load_dataset, []
+    names = sorted(named_guards()["cifar10"]["task"]["class_names"])
+    features = datasets.Features({"img": datasets.Image(), "label": datasets.ClassLabel(names=names)})
+    pictures = [Image.new("RGB", (32, 32), (12 * number, 90, 255 - 12 * number)) for number in range(20)]
+    rows = datasets.Dataset.from_dict({"img": pictures, "label": [number % 10 for number in range(20)]}, features)
+
+    def answer(path: str, *given: Any, **named: Any) -> Any:
+        if path != "uoft-cs/cifar10":
+            return load(path, *given, **named)
+        asked.append(named)
+        return rows
+
+    monkeypatch.setattr("datasets.load_dataset", answer)
+    return asked
+
+
+def test_a_guard_by_name_is_had_from_the_hub_at_its_revision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = serve_cifar10(monkeypatch)
+    run = run_recipe(tiny_recipe(tmp_path, guard=["cifar10"], ema=None, max_steps=2, wise_ft=[0.5]))
+    facts = named_guards()["cifar10"]
+    assert [(one["split"], one["revision"]) for one in asked] == [("test", facts["task"]["data"]["revision"])]
+    judged = TaskResult.read(run.path / "results/cifar10-zeroshot_classification.json")
+    assert judged.template_hash == facts["prompts_sha256"]
+    assert judged.num_examples == 20
+    assert [change.dataset for change in run.changes if change.is_guard] == ["cifar10"]
+    assert run.sweep is not None
+
+
+def test_offline_the_run_goes_on_and_says_everywhere_that_there_is_no_guard(tmp_path: Path) -> None:
+    listener = Listener()
+    run = run_recipe(tiny_recipe(tmp_path, guard=["cifar10"], ema=None, max_steps=1), observer=listener)
+    said = "guard cifar10 cannot be had: Couldn't reach 'uoft-cs/cifar10' on the Hub (OfflineModeIsEnabled)"
+    (line,) = [line for line in listener.lines if line.startswith(f"warning: {said}")]
+    assert "there is no meaningful guard, and what fine-tuning makes the model forget goes unseen" in line
+    assert [change for change in run.changes if change.is_guard] == []
+    assert [result.dataset for result in run.results] == ["pairs.csv"]
+    assert run.sweep is None, "there is nothing to choose by"
+    page = html.unescape((run.path / "report.html").read_text())
+    assert f"Warning: {said}" in page
+    assert f"- G{said[1:]}" in (run.model / "README.md").read_text()
+
+
+def test_what_can_be_had_guards_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    serve_cifar10(monkeypatch)
+    plan = plan_recipe(tiny_recipe(tmp_path, guard=["stl10", "cifar10"]))
+    assert plan.guard == ("zeroshot_classification: cifar10",)
+    (line,) = [line for line in plan.warnings if line.startswith("guard stl10 cannot be had")]
+    assert line.endswith("Nothing is put in its place: the others alone guard")
+
+
+@pytest.mark.parametrize(
+    ("fields", "key"), [({"wise_ft": [0.5]}, "wise_ft"), ({"max_guard_drop": 0.1, "eval_every": 1}, "max_guard_drop")]
+)
+def test_what_needs_a_guard_that_cannot_be_had_is_refused(tmp_path: Path, fields: dict[str, Any], key: str) -> None:
+    with pytest.raises(UserError, match=f"guard cifar10 cannot be had: .*; {key} needs it. Get it once with a network"):
+        run_recipe(tiny_recipe(tmp_path, guard=["cifar10"], **fields))
+    assert not (tmp_path / "runs").exists()
 
 
 def result(value: float) -> TaskResult:
