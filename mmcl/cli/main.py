@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from mmcl import __version__
-from mmcl.cli import data, embed, evaluate, export, init, merge, mine, recipes, train
+from mmcl.cli import data, embed, evaluate, export, init, merge, mine, push, recipes, train
 from mmcl.errors import RunError, RunStopped, UserError
 
 EXIT_FAILED = 1
@@ -32,6 +32,7 @@ app.command()(evaluate.evaluate)
 app.command()(embed.embed)
 app.command()(merge.merge)
 app.command()(export.export)
+app.command()(push.push)
 app.add_typer(recipes.app, name="recipes")
 data.app.command()(mine.mine)
 app.add_typer(data.app, name="data")
