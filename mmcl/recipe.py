@@ -108,6 +108,11 @@ class Recipe(Section):
     """Newest checkpoints kept."""
     log_every: int = Field(default=10, gt=0)
     """Steps between lines of ``metrics.jsonl``."""
+    license: str | None = None
+    """Licence of the exported model, for its card: an identifier of the Hugging Face hub, such as ``apache-2.0``. null
+    states none."""
+    language: tuple[str, ...] = ()
+    """Languages of the texts, for the card: ISO 639-1 codes, such as ``en``."""
     output_dir: str = "runs"
     """Folder in which the run's own folder is made."""
     report_to: tuple[str, ...] = ()

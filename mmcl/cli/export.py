@@ -39,9 +39,10 @@ def export(
 
 
 def _to_open_clip(model: TwoTower, name: str, output: Path) -> Iterator[str]:
-    from mmcl.export import ModelCardFacts, export_to_open_clip
+    from mmcl.export import ModelCardFacts, export_to_open_clip, hub_ids
 
-    facts = ModelCardFacts(output.resolve().name, f"Converted from `{name}`; its own card says what it learnt from.")
+    how = f"Converted from `{name}`; its own card says what it learnt from."
+    facts = ModelCardFacts(output.resolve().name, how, base_models=hub_ids([name]))
     yield from map(str, export_to_open_clip(model, output, facts).checks)
     yield from _notes(model)
 

@@ -22,7 +22,7 @@ def merge(
     """Interpolate the weights of a model and its fine-tuned copy (WiSE-FT), and export the result."""
     from mmcl import interpolation
     from mmcl.errors import writing
-    from mmcl.export import ModelCardFacts, check_is_new, export_model
+    from mmcl.export import ModelCardFacts, check_is_new, export_model, hub_ids
 
     check_is_new(output)
     merged = interpolation.merge(a, b, alpha, device="cpu")
@@ -31,7 +31,8 @@ def merge(
         f" `{b}`, the logarithm of the temperature included (WiSE-FT, arXiv:2109.01903)."
     )
     with writing(output):
-        report = export_model(merged.model, output, ModelCardFacts(output.resolve().name, how))
+        facts = ModelCardFacts(output.resolve().name, how, base_models=hub_ids([a, b]))
+        report = export_model(merged.model, output, facts)
     for failure in report.failures:
         typer.echo(f"export: {failure}")
     if interpolation.has_batch_norm(merged.model):

@@ -1,6 +1,6 @@
 """Writing a model so that transformers, sentence-transformers or open_clip open it without this package."""
 
-from mmcl.export.card import ModelCardFacts, Score
+from mmcl.export.card import ModelCardFacts, Score, hub_ids
 from mmcl.export.export import ExportReport, check_is_new, export_model, export_to_open_clip
 from mmcl.export.verify import MIN_COSINE, FormCheck, verify_export
 
@@ -13,5 +13,6 @@ __all__ = [
     "check_is_new",
     "export_model",
     "export_to_open_clip",
+    "hub_ids",
     "verify_export",
 ]

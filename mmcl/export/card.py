@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import yaml
+from huggingface_hub import EvalResult, ModelCardData
 
+from evaluation import Change
+from evaluation.changes import cells_of
 from mmcl.export.forms import Form
-from mmcl.export.snippets import FORM_NOTES, TITLES, snippet_of
+from mmcl.export.snippets import FORM_NOTES, TITLES, conversions_of, snippet_of
 from mmcl.export.verify import MIN_COSINE, FormCheck
 from mmcl.model import TwoTower
 
@@ -26,6 +28,7 @@ class Score:
         value: a fraction; None where it does not exist.
         low: lower end of its 95% interval.
         high: upper end of its 95% interval.
+        split: of the data; None where it is not known.
     """
 
     task: str
@@ -34,6 +37,7 @@ class Score:
     value: float | None
     low: float | None = None
     high: float | None = None
+    split: str | None = None
 
 
 @dataclass(frozen=True)
@@ -45,18 +49,36 @@ class ModelCardFacts:
         training_data: what it learnt from, in a sentence or two.
         recipe: the resolved recipe, as YAML.
         scores: numbers of evaluations, all of them.
+        changes: the main metrics before fine-tuning and as it is now.
+        alpha: share of the fine-tuned weights, where it was chosen; the changes are then of the other half of the
+            examples.
         limitations: sentences about what it is not for.
         license: identifier for the metadata, such as ``apache-2.0``.
         languages: codes for the metadata, such as ``en``.
+        base_models: hub ids of what it was made from.
+        datasets: hub ids of what it learnt from.
     """
 
     name: str
     training_data: str = ""
     recipe: str = ""
     scores: Sequence[Score] = ()
+    changes: Sequence[Change] = ()
+    alpha: float | None = None
     limitations: Sequence[str] = ()
     license: str | None = None
     languages: Sequence[str] = ()
+    base_models: Sequence[str] = ()
+    datasets: Sequence[str] = ()
+
+
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+
+
+def hub_ids(names: Iterable[str | None]) -> list[str]:
+    """Return those of ``names`` that are ids of the hub, ``OWNER/NAME``, and nothing that lies here."""
+    given = dict.fromkeys(name for name in names if name)
+    return [name for name in given if _HUB_ID.fullmatch(name) and not Path(name).exists()]
 
 
 def write_card(path: Path, model: TwoTower, form: Form, checks: Sequence[FormCheck], facts: ModelCardFacts) -> None:
@@ -69,20 +91,21 @@ def write_card(path: Path, model: TwoTower, form: Form, checks: Sequence[FormChe
         checks: the ways to open it, with their outcomes.
         facts: what else to say.
     """
-    metadata = yaml.safe_dump(_metadata(model, form, facts), sort_keys=False, allow_unicode=True)
     sections = [
-        f"---\n{metadata}---",
+        f"---\n{_metadata(model, form, facts).to_yaml()}\n---",
         f"# {facts.name}",
         _summary(model),
         _opening(model, form, checks),
         _scores(facts.scores),
+        _changes(facts),
         _training(facts),
+        _licence(facts),
         _limitations(model, facts),
     ]
     path.write_text("\n\n".join(section for section in sections if section) + "\n", encoding="utf-8")
 
 
-def _metadata(model: TwoTower, form: Form, facts: ModelCardFacts) -> dict[str, Any]:
+def _metadata(model: TwoTower, form: Form, facts: ModelCardFacts) -> ModelCardData:
     sentences = ("sentence-transformers", "sentence-similarity")
     library, pipeline = {
         "joint": ("transformers", "zero-shot-image-classification"),
@@ -92,25 +115,31 @@ def _metadata(model: TwoTower, form: Form, facts: ModelCardFacts) -> dict[str, A
         "single": ("transformers", "image-feature-extraction") if model.has_image_tower else sentences,
         "static": sentences,
     }[form]
+    results = [_eval_result(score) for score in facts.scores if score.value is not None]
     tags = ["mmcl", "contrastive-learning", "-".join(model.towers.modalities), "feature-extraction"]
-    metadata: dict[str, Any] = {"library_name": library, "pipeline_tag": pipeline}
-    metadata["tags"] = tags if form == "open_clip" else [*tags, "sentence-transformers"]
-    if facts.license:
-        metadata["license"] = facts.license
-    if facts.languages:
-        metadata["language"] = list(facts.languages)
-    results = [_model_index_entry(score) for score in facts.scores if score.value is not None]
-    if results:
-        metadata["model-index"] = [{"name": facts.name, "results": results}]
-    return metadata
+    return ModelCardData(
+        model_name=facts.name if results else None,
+        library_name=library,
+        pipeline_tag=pipeline,
+        tags=tags if form == "open_clip" else [*tags, "sentence-transformers"],
+        license=facts.license,
+        language=list(facts.languages) or None,
+        base_model=list(facts.base_models) or None,
+        datasets=list(facts.datasets) or None,
+        eval_results=results or None,
+    )
 
 
-def _model_index_entry(score: Score) -> dict[str, Any]:
-    return {
-        "task": {"type": score.task.replace("_", "-")},
-        "dataset": {"name": score.dataset, "type": score.dataset},
-        "metrics": [{"type": score.metric, "value": score.value}],
-    }
+def _eval_result(score: Score) -> EvalResult:
+    task = {"zeroshot_classification": "zero-shot-image-classification"}.get(score.task, score.task.replace("_", "-"))
+    return EvalResult(
+        task_type=task,
+        dataset_type=score.dataset,
+        dataset_name=score.dataset,
+        dataset_split=score.split,
+        metric_type=score.metric,
+        metric_value=score.value,
+    )
 
 
 def _summary(model: TwoTower) -> str:
@@ -151,7 +180,7 @@ def _opening(model: TwoTower, form: Form, checks: Sequence[FormCheck]) -> str:
     things = {"image": "pictures of odd sizes", "text": "texts of odd lengths"}
     compared = " and ".join(things[modality] for modality in model.towers.modalities)
     note = f"Compared on {compared}; smallest cosine, at least {MIN_COSINE} to hold."
-    return "\n\n".join(["## Use", table, note, *snippets, FORM_NOTES[form]])
+    return "\n\n".join(["## Use", table, note, *snippets, FORM_NOTES[form], *conversions_of(form)])
 
 
 def _outcome(check: FormCheck) -> str:
@@ -168,6 +197,20 @@ def _scores(scores: Sequence[Score]) -> str:
     return "## Evaluation\n\n" + "\n".join([head, *rows])
 
 
+def _changes(facts: ModelCardFacts) -> str:
+    if not facts.changes:
+        return ""
+    head = "| | before | now | difference | 95% interval |\n|---|---|---|---|---|"
+    rows = [f"| {' | '.join(cells_of(change))} |" for change in facts.changes]
+    how = "The same examples before fine-tuning and now, x 100. Guards are data that it was not to forget."
+    if facts.alpha is not None:
+        how += (
+            f" Its weights are {1 - facts.alpha:g} times those before plus {facts.alpha:g} times the fine-tuned ones"
+            " (WiSE-FT, arXiv:2109.01903), chosen by one half of the examples; the table is of the other."
+        )
+    return "\n\n".join(["## Before and after fine-tuning", how, "\n".join([head, *rows])])
+
+
 def _percent(score: Score) -> str:
     if score.value is None:
         return "none"
@@ -179,6 +222,13 @@ def _training(facts: ModelCardFacts) -> str:
     data = facts.training_data or "What it was trained on was not stated."
     recipe = f"\n\n```yaml\n{facts.recipe.strip()}\n```" if facts.recipe else ""
     return f"## Training\n\n{data}{recipe}"
+
+
+def _licence(facts: ModelCardFacts) -> str:
+    stated = f"`{facts.license}`." if facts.license else "None was stated."
+    bases = f" It was made from {' and '.join(f'`{name}`' for name in facts.base_models)}." if facts.base_models else ""
+    duty = "The licences of what it was made from and learnt from may bind it too; to check them is up to who uses it."
+    return f"## Licence\n\n{stated}{bases} {duty}"
 
 
 def _limitations(model: TwoTower, facts: ModelCardFacts) -> str:

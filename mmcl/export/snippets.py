@@ -46,6 +46,17 @@ def snippet_of(way: str, model: TwoTower) -> str:
     return "\n".join(line for line in lines if not any(mark in line for mark in lacking))
 
 
+def conversions_of(form: Form) -> list[str]:
+    """Return how a model of a form gets into the libraries that do not open it as it is, in parts of a card."""
+    if form == "open_clip":
+        return []
+    ways = {"onnxruntime": "onnx"} | ({"open_clip": "open_clip"} if form in ("joint", "dual_encoder") else {})
+    lines = [f"mmcl export path/of/this/folder --to {name} -o {name}" for name in ways.values()]
+    libraries = " or ".join(ways)
+    said = f"For {libraries}, convert it, where that has a form for it; the new folder's own card has the code:"
+    return [said, "\n".join(["```sh", *lines, "```"])]
+
+
 _IMAGE_MARKS, _TEXT_MARKS = ("images = ", "PIL"), ("texts = ",)
 """What tells the lines of one modality, in the ways that open a model of either."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from copy import deepcopy
@@ -12,12 +13,12 @@ from typing import Any
 
 from torch import Tensor
 
-from evaluation import Change, Interval, TaskResult, TradeOff
+from evaluation import Change, TaskResult, TradeOff
 from mmcl import distributed
 from mmcl.data.loader import TrainData, build_train_data
 from mmcl.embedder import ModelEmbedder
 from mmcl.errors import UserError, writing
-from mmcl.export import ModelCardFacts, Score, export_model
+from mmcl.export import export_model
 from mmcl.model import TwoTower, build_model
 from mmcl.recipe import Recipe
 from mmcl.recipe_files import dump_recipe, load_recipe
@@ -25,6 +26,7 @@ from mmcl.towers.lora import merged
 from mmcl.towers.static import StaticTower
 from mmcl.towers.towers import MODALITIES, Modality
 from mmcl.training.accelerator import build_accelerator
+from mmcl.training.card_facts import card_facts
 from mmcl.training.equal_passes import warn_of_equal_passes
 from mmcl.training.guard import Judges, build_judges, fallen, starts_from_a_trained_model
 from mmcl.training.judge import AnyBuiltTask, check_modalities, headline_metrics, judge
@@ -37,8 +39,11 @@ from mmcl.training.trainer import Trainer
 from mmcl.training.view_sizes import check_view_sizes
 from mmcl.training.wise_ft import Sweep, changes_by, sweep_alphas
 
-MAY_CHANGE_ON_RESUME = {"description", "output_dir", "report_to", "log_every", "save_every", "eval_every"}
-"""Recipe fields that do not change what is learnt; ``keep_checkpoints`` and ``data.num_workers`` are others."""
+MAY_CHANGE_ON_RESUME = {
+    *("description", "license", "language", "output_dir", "report_to", "log_every", "save_every", "eval_every"),
+    *("keep_checkpoints", "data.num_workers"),
+}
+"""Recipe fields that do not change what is learnt."""
 
 
 @dataclass(frozen=True)
@@ -209,7 +214,7 @@ def _check_same_recipe(folder: RunFolder, recipe: Recipe) -> None:
         raise UserError(f"nothing to resume: {folder.path} holds no run")
     before, now = _flat(load_recipe(folder.recipe).model_dump()), _flat(recipe.model_dump())
     changed = sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key))
-    changed = [key for key in changed if key not in MAY_CHANGE_ON_RESUME | {"keep_checkpoints", "data.num_workers"}]
+    changed = [key for key in changed if re.sub(r"\.\d+$", "", key) not in MAY_CHANGE_ON_RESUME]
     if changed:
         shown = ", ".join(f"{key} (was {before.get(key)!r}, now {now.get(key)!r})" for key in changed[:5])
         raise UserError(f"{folder.path} was started with another recipe: {shown}. Resume it as it was")
@@ -230,17 +235,15 @@ def _leave(
 ) -> None:
     """Write the exported model, the result files and the report."""
     text = dump_recipe(recipe)
-    scores = [
-        Score(result.task, result.dataset, name, result.metrics[name], *_bounds(result.intervals.get(name)))
-        for result in found.results
-        for name in result.headline
-    ]
-    facts = ModelCardFacts(
+    sweep = found.sweep
+    facts = card_facts(
         folder.path.name,
-        training_data="; ".join(data.remarks[: len(data.sources)]),
-        recipe=text,
-        scores=scores,
-        limitations=[f"{line[0].upper()}{line[1:]}." for line in found.unseen],
+        recipe,
+        data,
+        found.results,
+        sweep.changes if sweep else found.changes,
+        sweep.alpha if sweep else None,
+        found.unseen,
     )
     # First what the run found out; an export that fails must not take it along.
     for result in found.before:
@@ -255,16 +258,12 @@ def _leave(
         found.trade_off,
         found.unseen,
     )
-    if found.sweep is not None:
-        record = {"alpha": found.sweep.alpha, "points": [asdict(point) for point in found.sweep.points]}
+    if sweep is not None:
+        record = {"alpha": sweep.alpha, "points": [asdict(point) for point in sweep.points]}
         (folder.path / "wise_ft.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     report = export_model(model, folder.model, facts)
     for failure in report.failures:
         observer.message(f"export: {failure}")
-
-
-def _bounds(interval: Interval | None) -> tuple[float | None, float | None]:
-    return (None, None) if interval is None else (interval.low, interval.high)
 
 
 def _judge(model: TwoTower, recipe: Recipe, tasks: list[AnyBuiltTask], name: str) -> list[TaskResult]:

@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from huggingface_hub import ModelCard
 
-from mmcl.export.card import ModelCardFacts, Score, write_card
+from evaluation import Change, Interval
+from evaluation.statistics import PairedComparison
+from mmcl.export.card import ModelCardFacts, Score, hub_ids, write_card
 from mmcl.export.verify import FormCheck
 from mmcl.model import TwoTower, build_model
 from tests.towers import tiny_configs as tiny
@@ -17,12 +21,28 @@ FACTS = ModelCardFacts(
     training_data="Forty pictures of nothing.",
     recipe="data: nothing\n",
     scores=(
-        Score("retrieval", "nothing", "image_retrieval_recall@1", 0.359, 0.333, 0.38),
+        Score("retrieval", "nothing", "image_retrieval_recall@1", 0.359, 0.333, 0.38, "test"),
+        Score("retrieval", "nothing", "text_retrieval_recall@1", 0.4),
+        Score("zeroshot_classification", "digits", "acc1", 0.5, split="test"),
         Score("zeroshot_classification", "digits", "acc5", None),
     ),
     limitations=("It has seen nothing.",),
     license="apache-2.0",
     languages=("en",),
+    base_models=("someone/base",),
+    datasets=("someone/data",),
+)
+CHANGES = (
+    Change("nothing", "retrieval", "image_retrieval_recall@1", 0.3, 0.359, None),
+    Change(
+        "digits",
+        "zeroshot_classification",
+        "acc1",
+        0.6,
+        0.5,
+        PairedComparison(-0.1, Interval(-0.15, -0.05, 0.95, 100), 0.01),
+        is_guard=True,
+    ),
 )
 CHECKS = (
     FormCheck("mmcl", 1.0),
@@ -43,15 +63,29 @@ def card(
     return (folder / "README.md").read_text()
 
 
-def test_metadata_is_yaml_that_the_hub_reads(model: TwoTower, tmp_path: Path) -> None:
+def test_metadata_is_what_the_hub_reads(model: TwoTower, tmp_path: Path) -> None:
+    read = ModelCard(card(model, tmp_path)).data
+    assert read.model_name == "tiny pair"
+    assert read.base_model == ["someone/base"]
+    assert read.datasets == ["someone/data"]
+    found = [
+        (one.task_type, one.dataset_name, one.dataset_split, one.metric_type, one.metric_value)
+        for one in read.eval_results
+    ]
+    assert found == [
+        ("retrieval", "nothing", "test", "image_retrieval_recall@1", 0.359),
+        ("retrieval", "nothing", None, "text_retrieval_recall@1", 0.4),
+        ("zero-shot-image-classification", "digits", "test", "acc1", 0.5),
+    ], "a number that does not exist is left out"
+
+
+def test_metadata_has_what_is_known(model: TwoTower, tmp_path: Path) -> None:
     metadata = yaml.safe_load(card(model, tmp_path).split("---\n")[1])
+    assert metadata["pipeline_tag"] == "sentence-similarity"
     assert metadata["library_name"] == "sentence-transformers"
     assert metadata["license"] == "apache-2.0"
     assert metadata["language"] == ["en"]
     assert "sentence-transformers" in metadata["tags"]
-    results = metadata["model-index"][0]["results"]
-    assert len(results) == 1, "a number that does not exist is left out"
-    assert results[0]["metrics"] == [{"type": "image_retrieval_recall@1", "value": 0.359}]
 
 
 def test_scores_are_times_100_with_their_interval(model: TwoTower, tmp_path: Path) -> None:
@@ -95,7 +129,40 @@ def test_without_facts_it_says_so(model: TwoTower, tmp_path: Path) -> None:
     text = card(model, tmp_path, facts=ModelCardFacts("x"))
     assert "What it was trained on was not stated." in text
     assert "## Evaluation" not in text
-    assert "model-index" not in text
+    assert set(yaml.safe_load(text.split("---\n")[1])) == {"library_name", "pipeline_tag", "tags"}
+    assert "## Licence\n\nNone was stated. The licences of what" in text
+    assert "Before and after" not in text
+
+
+def test_what_was_gained_and_forgotten_is_shown(model: TwoTower, tmp_path: Path) -> None:
+    text = card(model, tmp_path, facts=replace(FACTS, changes=CHANGES))
+    assert "| nothing image_retrieval_recall@1 | 30.0 | 35.9 | +5.9 |  |" in text
+    assert "| guard digits acc1 | 60.0 | 50.0 | -10.0 | [-15.0, -5.0] |" in text
+    assert "WiSE-FT" not in text
+    text = card(model, tmp_path, facts=replace(FACTS, changes=CHANGES, alpha=0.6))
+    assert "Its weights are 0.4 times those before plus 0.6 times the fine-tuned ones" in text
+
+
+def test_licences_are_for_the_user_to_check(model: TwoTower, tmp_path: Path) -> None:
+    text = card(model, tmp_path)
+    assert (
+        "## Licence\n\n`apache-2.0`. It was made from `someone/base`. The licences of what it was made from and" in text
+    )
+
+
+def test_a_conversion_is_shown_for_what_does_not_open_it_as_it_is(model: TwoTower, tmp_path: Path) -> None:
+    text = card(model, tmp_path)
+    assert "--to onnx -o onnx" in text
+    assert "--to open_clip" not in text
+    assert "--to open_clip -o open_clip" in card(model, tmp_path, form="joint")
+    assert "mmcl export" not in card(model, tmp_path, form="open_clip")
+
+
+def test_only_what_is_of_the_hub_is_named_to_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs" / "first").mkdir(parents=True)
+    names = ["someone/base", "runs/first", "ViT-B-32,openai", None, "/a/b", "products.csv", "someone/base"]
+    assert hub_ids(names) == ["someone/base"]
 
 
 def test_siglip_is_shown_with_its_padding(tokenizer: str, tmp_path: Path) -> None:
