@@ -102,4 +102,13 @@ def use_global_batch_norm(module: nn.Module, device: torch.device) -> nn.Module:
 
 def has_batch_norm(module: nn.Module) -> bool:
     """True when a batch norm, of either kind, is inside."""
-    return any(isinstance(child, (_BatchNorm, GlobalBatchNorm)) for child in module.modules())
+    return any(map(_is_batch_norm, module.modules()))
+
+
+def running_statistics(module: nn.Module) -> list[Tensor]:
+    """Return the running statistics of all batch norms inside, of either kind."""
+    return [buffer for child in module.modules() if _is_batch_norm(child) for buffer in child.buffers(recurse=False)]
+
+
+def _is_batch_norm(module: nn.Module) -> bool:
+    return isinstance(module, (_BatchNorm, GlobalBatchNorm))

@@ -150,6 +150,11 @@ def total(values: Tensor) -> Tensor:
     return values
 
 
+def is_true_anywhere(is_true: bool, device: torch.device) -> bool:
+    """True on every process when it is on one."""
+    return bool(total(torch.tensor(int(is_true), device=device))) if is_distributed() else is_true
+
+
 def gather_objects(value: T) -> list[T]:
     """Collect one picklable value from each process, in rank order, on every process."""
     if not is_distributed():

@@ -6,7 +6,7 @@ Only ``data`` is required. Files, overrides, bases and error messages are `mmcl.
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
@@ -46,9 +46,10 @@ class Recipe(Section):
     the model has SigLIP's bias, else CLIP's; the recipe that a run saves says which."""
     batch_size: int = Field(default=256, gt=1)
     """Rows per optimiser step, over all processes."""
-    micro_batch_size: int | None = Field(default=None, gt=0)
+    micro_batch_size: Literal["auto"] | Annotated[int, Field(gt=0)] | None = None
     """Rows of one process that go through the towers at a time, to need less memory; the gradients are those of the
-    whole batch all the same. null takes all at once."""
+    whole batch all the same. ``auto`` takes as many as fit into a GPU, fewer once they do not; null takes all at
+    once."""
     epochs: float = Field(default=5.0, gt=0)
     """Passes over the training rows; ignored when ``max_steps`` is given."""
     max_steps: int | None = Field(default=None, gt=0)
@@ -137,9 +138,9 @@ class Recipe(Section):
 
     @field_validator("micro_batch_size")
     @classmethod
-    def _is_within_the_batch(cls, value: int | None, info: ValidationInfo) -> int | None:
+    def _is_within_the_batch(cls, value: str | int | None, info: ValidationInfo) -> str | int | None:
         batch_size = info.data.get("batch_size")
-        if value is not None and batch_size is not None and value > batch_size:
+        if isinstance(value, int) and batch_size is not None and value > batch_size:
             raise ValueError(f"must be <= batch_size, which is {batch_size}, got {value}")
         return value
 

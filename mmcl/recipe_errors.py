@@ -77,6 +77,8 @@ def _path_in(details: ErrorDetails, root: Node) -> KeyPath:
 
 def _is_echo(path: KeyPath, kind: str, others: Sequence[tuple[KeyPath, str]]) -> bool:
     """True for an error that only follows from another one at the same place or below it."""
+    if kind == "literal_error" and any(other == path and other_kind in _BOUNDS for other, other_kind in others):
+        return True  # a number out of its range, where a word may stand as well
     is_wrong_kind = bool(_WRONG_KIND.match(kind))
     if is_wrong_kind and any(other == path and not _WRONG_KIND.match(other_kind) for other, other_kind in others):
         return True

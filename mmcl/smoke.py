@@ -42,7 +42,7 @@ MOST = {
 
 def smoke_recipe(recipe: Recipe) -> Recipe:
     """Return the recipe's small likeness."""
-    micro_batch_size = recipe.micro_batch_size
+    size = recipe.micro_batch_size
     return recipe.model_copy(
         update={
             "name": f"{recipe.name or 'run'}-smoke",
@@ -51,7 +51,7 @@ def smoke_recipe(recipe: Recipe) -> Recipe:
             "data": _small_data(recipe),
             "objectives": recipe.objectives and tuple(map(_small, recipe.objectives)),
             "batch_size": _batch_size(),
-            "micro_batch_size": None if micro_batch_size is None else min(micro_batch_size, MICRO_BATCH_SIZE),
+            "micro_batch_size": min(size, MICRO_BATCH_SIZE) if isinstance(size, int) else size,
             "max_steps": NUM_STEPS,
             "lr": 1e-3,
             "precision": "fp32",

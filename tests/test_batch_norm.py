@@ -8,7 +8,7 @@ import torch
 from timm.layers import BatchNormAct2d
 from torch import nn
 
-from mmcl.batch_norm import GlobalBatchNorm, has_batch_norm, use_global_batch_norm
+from mmcl.batch_norm import GlobalBatchNorm, has_batch_norm, running_statistics, use_global_batch_norm
 from tests.processes import run_processes
 
 pytestmark = pytest.mark.xdist_group("processes")
@@ -58,3 +58,10 @@ def test_one_process_changes_nothing() -> None:
     assert not any(isinstance(module, GlobalBatchNorm) for module in network.modules())
     assert has_batch_norm(network)
     assert not has_batch_norm(nn.Sequential(nn.Linear(2, 2), nn.LayerNorm(2)))
+
+
+def test_running_statistics_are_the_buffers_of_batch_norms_alone() -> None:
+    network = nn.Sequential(nn.BatchNorm1d(2), GlobalBatchNorm(nn.BatchNorm1d(2)), nn.Linear(2, 2))
+    network.register_buffer("queue", torch.zeros(3))
+    found = {id(tensor) for tensor in running_statistics(network)}
+    assert found == {id(tensor) for name, tensor in network.named_buffers() if name != "queue"}

@@ -20,6 +20,8 @@ def test_one_process_is_the_identity() -> None:
     assert distributed.sum_over_processes(rows) is rows
     assert distributed.gather_objects("x") == ["x"]
     assert distributed.from_main_process(7) == 7
+    assert distributed.is_true_anywhere(True, rows.device)
+    assert not distributed.is_true_anywhere(False, rows.device)
 
 
 @pytest.mark.parametrize("sizes", [(4, 4), (2, 5), (3, 1, 4)])

@@ -122,8 +122,9 @@ def test_the_rate_is_as_stated_at_the_batch_it_is_meant_for_and_less_below():
     assert Recipe(data="x", lr=0.2, batch_size=64, lr_batch_size=128, lr_scaling="linear").peak_lr == 0.1
 
 
-def test_a_micro_batch_may_be_as_large_as_the_batch():
+def test_a_micro_batch_may_be_as_large_as_the_batch_or_left_to_the_machine():
     assert Recipe(data="x", batch_size=8, micro_batch_size=8).micro_batch_size == 8
+    assert Recipe(data="x", batch_size=8, micro_batch_size="auto").micro_batch_size == "auto"
 
 
 RETRIEVAL = (RetrievalConfig(),)

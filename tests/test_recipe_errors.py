@@ -100,6 +100,7 @@ def test_a_mistake_is_one_line_in_plain_words(text, mistake):
         ("lr_scaling: liner", 'lr_scaling: unknown name "liner" (none, linear, sqrt). Did you mean "linear"?'),
         ("lr_batch_size: 0", "lr_batch_size: must be > 0, got 0"),
         ("micro_batch_size: 0", "micro_batch_size: must be > 0, got 0"),
+        ("micro_batch_size: aut", 'micro_batch_size: unknown name "aut" (auto). Did you mean "auto"?'),
         ("micro_batch_size: 257", "micro_batch_size: must be <= batch_size, which is 256, got 257"),
         ("batch_size: 8\nmicro_batch_size: 9", "micro_batch_size: must be <= batch_size, which is 8, got 9"),
     ],

@@ -198,6 +198,7 @@ def test_heads_queues_and_micro_batches_shrink() -> None:
     assert moco.temperature == 0.2
     assert simclr.head is None
     assert recipe.micro_batch_size == 8
+    assert smoke_recipe(Recipe(data="x", micro_batch_size="auto")).micro_batch_size == "auto"
 
 
 def test_small_crops_stay_small() -> None:

@@ -29,6 +29,7 @@ from mmcl.model import build_model
 from mmcl.module import ContrastiveModule
 from mmcl.objectives.configs import AnyObjective
 from mmcl.objectives.objective import DataFacts, Progress
+from mmcl.recipe import Recipe
 from mmcl.recipe_model import ModelConfig
 from mmcl.recipe_tuning import TuningConfig
 from mmcl.training.grad_cache import GradCache
@@ -158,6 +159,17 @@ def objective_steps(
         optimizer.zero_grad()
         module.after_optimizer_step(progress)
     return {name: tensor.clone() for name, tensor in module.state_dict().items()}
+
+
+def fitted(recipe: Recipe, most_rows: list[int], from_call: int) -> dict[str, Any]:
+    """A run of the trainer in which each process has memory for so many rows of its own."""
+    from tests.training.test_micro_batch import little_memory, state_of
+    from tests.training.test_trainer import make_trainer
+
+    trainer = make_trainer(recipe, Path(recipe.output_dir).parent / "shared")
+    with little_memory(trainer, most_rows[rank()], from_call):
+        trainer.fit(lambda step: {})
+    return {"state": state_of(trainer), "size": trainer.micro_batch_size}
 
 
 def main() -> None:

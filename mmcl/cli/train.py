@@ -138,6 +138,7 @@ def format_plan(plan: Plan) -> str:
         f"steps       {plan.num_steps:,}{epoch}",
         f"optimizer   {plan.optimizer}",
         f"batch       {plan.batch}, {_say_negatives(plan.num_negatives)}",
+        *([f"            {plan.fitting}"] if plan.fitting else []),
         f"first loss  {plan.first_loss:.3f}{chance}",
         f"device      {plan.device}, {plan.precision}, {plan.peak_memory_gib:.2f} GiB at the most",
         f"time        {plan.seconds_per_step:.2f} s for the first step, the slowest; at that pace {pace} in all",

@@ -67,6 +67,7 @@ class Plan:
         optimizer: its name, and how the peak learning rate comes from the batch where it does.
         batch_size: pairs per step, over all processes.
         micro_batch_size: rows of one process that go through the towers at a time, None for all at once.
+        fitting: how that size was found, where the recipe leaves it open; None where it does not.
         num_processes: that share it.
         num_negatives: most negatives that an anchor can have in a step, by objective; None for one without negatives.
         first_loss: of the batch that was tried.
@@ -95,6 +96,7 @@ class Plan:
     optimizer: str
     batch_size: int
     micro_batch_size: int | None
+    fitting: str | None
     num_processes: int
     num_negatives: dict[str, int | None]
     first_loss: float
@@ -154,7 +156,8 @@ def plan_recipe(recipe: Recipe) -> Plan:
         num_steps=trainer.num_steps,
         optimizer=describe_optimizer(recipe),
         batch_size=recipe.batch_size,
-        micro_batch_size=recipe.micro_batch_size,
+        micro_batch_size=trainer.micro_batch_size,
+        fitting=None if trainer.fitting is None else trainer.fitting.finding,
         num_processes=accelerator.num_processes,
         num_negatives=_negatives(recipe, trainer),
         first_loss=record["loss"],
@@ -179,6 +182,7 @@ def _said(configs: Sequence[AnyTask], tasks: Sequence[AnyBuiltTask]) -> tuple[st
 def _try_one_batch(trainer: Trainer) -> tuple[dict[str, Any], float]:
     """Take one step; return its record and the seconds that it took."""
     batch = next(trainer.batches())
+    trainer.settle_micro_batch(batch)
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
     began = time.perf_counter()

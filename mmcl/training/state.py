@@ -25,6 +25,8 @@ def capture_state(trainer: Trainer) -> Checkpoint:
     if trainer.average is not None:
         tensors["average"] = _copies(trainer.average.tensors)
         state["average_updates"] = trainer.average.num_updates
+    if trainer.fitting is not None:
+        state["micro_batch_size"] = trainer.fitting.micro_batch_size
     if trainer.accelerator.scaler is not None:
         state["scaler"] = trainer.accelerator.scaler.state_dict()
     return Checkpoint(step=trainer.step, tensors=tensors, state=state)
@@ -48,6 +50,8 @@ def restore_state(trainer: Trainer, checkpoint: Checkpoint) -> None:
         for name, tensor in checkpoint.tensors["average"].items():
             trainer.average.tensors[name].copy_(tensor)
         trainer.average.num_updates = checkpoint.state["average_updates"]
+    if trainer.fitting is not None:
+        trainer.fitting.settle_on(checkpoint.state["micro_batch_size"], "as the checkpoint says")
     if trainer.accelerator.scaler is not None:
         trainer.accelerator.scaler.load_state_dict(checkpoint.state["scaler"])
     trainer.step = checkpoint.step

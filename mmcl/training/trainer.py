@@ -29,8 +29,8 @@ from mmcl.recipe import Recipe
 from mmcl.schedules import Schedule, lr_factor
 from mmcl.training.checkpoint import load_checkpoint, newest_checkpoint, save_checkpoint
 from mmcl.training.ema import WeightAverage
-from mmcl.training.grad_cache import GradCache
 from mmcl.training.health import HealthMonitor
+from mmcl.training.micro_batch import WAYS_OUT, FittingGradCache, build_grad_cache
 from mmcl.training.observer import Observer
 from mmcl.training.optimizer import build_optimizer, set_lr
 from mmcl.training.run_folder import RunFolder
@@ -86,17 +86,33 @@ class Trainer:
         strength = recipe.tuning.l2_sp
         self._start = StartingPoint(model.towers, strength, lr_factors) if strength else None
         self._wrapped, self._stepper = accelerator.prepare(self.module, self.optimizer)
-        self._grad_cache: GradCache | None = None
-        if recipe.micro_batch_size and recipe.micro_batch_size < recipe.batch_size // distributed.world_size():
-            self._grad_cache = GradCache(
-                self.module, recipe.micro_batch_size, accelerator.backward, accelerator.autocast
-            )
+        self._grad_cache = build_grad_cache(self.module, recipe, accelerator, observer.message)
         self._health = HealthMonitor(self.module.configs, warmup_steps=math.ceil(recipe.warmup_ratio * self.num_steps))
 
     @property
     def model(self) -> TwoTower:
         """The towers being trained."""
         return self.module.model
+
+    @property
+    def fitting(self) -> FittingGradCache | None:
+        """What finds the micro-batch's size, where the recipe leaves that open."""
+        return self._grad_cache if isinstance(self._grad_cache, FittingGradCache) else None
+
+    @property
+    def micro_batch_size(self) -> int | None:
+        """Rows of this process that go through the towers at a time; None for all at once."""
+        return None if self._grad_cache is None else self._grad_cache.micro_batch_size
+
+    def settle_micro_batch(self, batch: PairBatch) -> None:
+        """Find out, once a run, how many rows go through the towers at a time, where the recipe leaves that open.
+
+        Args:
+            batch: of this process, on the device; nothing is changed by it.
+        """
+        if self.fitting is not None:
+            self._wrapped.train()
+            self.fitting.settle(batch, has_moments=bool(self.optimizer.state))
 
     def resume(self) -> None:
         """Go back to the newest whole checkpoint of the run's folder, or stay at the start when there is none."""
@@ -149,6 +165,7 @@ class Trainer:
             began = time.perf_counter()
             batch, sizes = self._next_batch(batches, signals)
             waited = time.perf_counter() - began
+            self.settle_micro_batch(batch)
             record, signum = self.train_step(batch, sizes, signals.signum)
             seconds = time.perf_counter() - began
             record |= {
@@ -231,6 +248,8 @@ class Trainer:
         # Under fp16 an overflow only lowers the loss scale; JSON has no word for its norm.
         record["grad_norm"] = grad_norm if math.isfinite(grad_norm) else None
         record |= {"logit_scale": self.model.logit_scale().item(), "batch_size": len(output.sample_ids)}
+        if self.fitting is not None:
+            record["micro_batch_size"] = self.fitting.micro_batch_size
         if self.data.steps_per_epoch:
             record["epoch"] = round(self.step / self.data.steps_per_epoch, 4)
         if self.step % self.recipe.log_every == 0 or self.step == self.num_steps:
@@ -239,6 +258,16 @@ class Trainer:
 
     def _differentiate(self, batch: PairBatch, sizes: RowSizes | None, progress: Progress) -> StepOutput:
         """Leave the gradient of all processes' loss in the parameters."""
+        try:
+            return self._backward_of(batch, sizes, progress)
+        except torch.OutOfMemoryError as error:
+            fewer = "" if self.fitting else "micro_batch_size=auto (or fewer rows than now), "
+            raise RunError(
+                f"step {self.step + 1}: out of memory with {self.micro_batch_size or len(batch)} rows at a time;"
+                f" ways out: {fewer}{WAYS_OUT}"
+            ) from error
+
+    def _backward_of(self, batch: PairBatch, sizes: RowSizes | None, progress: Progress) -> StepOutput:
         if self._grad_cache is not None:
             sizes = sizes or RowSizes.of(len(batch), self.accelerator.device)
             return self._grad_cache.step(batch, sizes, progress)
@@ -311,7 +340,7 @@ class Trainer:
 
     def _refuse(self, what: str, batch: PairBatch, output: StepOutput) -> None:
         """Stop before the update, naming the rows whose own embeddings are not finite, or else all of the batch."""
-        size = self.recipe.micro_batch_size or len(batch)
+        size = self.micro_batch_size or len(batch)
         starts = range(0, len(batch), size)
         bad = [row for start in starts for row in self._non_finite(batch.part(start, min(start + size, len(batch))))]
         named = [row for rows in distributed.gather_objects(bad) for row in rows]

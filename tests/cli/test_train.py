@@ -71,6 +71,7 @@ def plan(**given: Any) -> Plan:
         "optimizer": "adamw",
         "batch_size": 8,
         "micro_batch_size": None,
+        "fitting": None,
         "num_processes": 1,
         "num_negatives": {"clip": 7},
         "first_loss": 2.1,
@@ -98,6 +99,14 @@ def test_a_plan_tells_parameters_of_training_apart_where_there_are_any() -> None
     assert line_of(plan(), "objectives") is None
     found = line_of(plan(num_training_parameters=3000, num_training_trained=200), "objectives")
     assert found == "objectives  3,000 parameters, 200 trained, for training alone"
+
+
+def test_a_plan_says_how_a_micro_batch_was_found() -> None:
+    assert "micro_batch_size" not in format_plan(plan(micro_batch_size=4))
+    lines = format_plan(plan(micro_batch_size=4, fitting="micro_batch_size: auto takes 4")).splitlines()
+    number = next(number for number, line in enumerate(lines) if line.startswith("batch"))
+    assert lines[number] == "batch       8 = 2 x 4 cached, exact, up to 7 negatives per anchor"
+    assert lines[number + 1] == "            micro_batch_size: auto takes 4"
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,7 @@ def make_trainer(fields: dict[str, Any]) -> Any:
         module=module,
         optimizer=build_optimizer(module, recipe),
         average=None,
+        fitting=None,
         accelerator=SimpleNamespace(scaler=None),
         order_hash="",
         num_steps=6,
