@@ -179,6 +179,7 @@ def format_run(run: Run) -> str:
     lines += [
         f"model    {run.model}",
         f"report   {run.report}",
+        *([f"warning: {run.data_wait}"] if run.data_wait else []),
         "",
         "next",
         *(f"  {line}" for line in next_steps(run)),

@@ -57,6 +57,7 @@ class Run:
         is_static: it is a table of token vectors.
         changes: the main metrics before and after, the guard's last; empty where a model is trained from nothing.
         sweep: what lies between before and after, and which of it is exported; None where nothing was tried.
+        data_wait: how much of training was waiting for data and what to do about it; None where that is little.
     """
 
     path: Path
@@ -65,6 +66,7 @@ class Run:
     is_static: bool = False
     changes: tuple[Change, ...] = ()
     sweep: Sweep | None = None
+    data_wait: str | None = None
 
     @property
     def report(self) -> Path:
@@ -126,7 +128,15 @@ def run_recipe(
     distributed.barrier()
     accelerator.end_training()
     towers, is_static = model.towers, isinstance(model.towers, StaticTower)
-    return Run(folder.path, tuple(found.results), towers.modalities, is_static, tuple(found.changes), found.sweep)
+    return Run(
+        folder.path,
+        tuple(found.results),
+        towers.modalities,
+        is_static,
+        tuple(found.changes),
+        found.sweep,
+        trainer.data_wait.advice(),
+    )
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ from mmcl.objectives.objective import DataFacts, Progress
 from mmcl.recipe import Recipe
 from mmcl.schedules import Schedule, lr_factor
 from mmcl.training.checkpoint import load_checkpoint, newest_checkpoint, save_checkpoint
+from mmcl.training.data_wait import DataWait
 from mmcl.training.ema import WeightAverage
 from mmcl.training.health import HealthMonitor
 from mmcl.training.micro_batch import WAYS_OUT, FittingGradCache, build_grad_cache
@@ -87,6 +88,8 @@ class Trainer:
         self._start = StartingPoint(model.towers, strength, lr_factors) if strength else None
         self._wrapped, self._stepper = accelerator.prepare(self.module, self.optimizer)
         self._grad_cache = build_grad_cache(self.module, recipe, accelerator, observer.message)
+        image_size = None if model.preprocessing is None else model.preprocessing.size
+        self.data_wait = DataWait(recipe.data.num_workers, image_size, observer.message)
         self._health = HealthMonitor(self.module.configs, warmup_steps=math.ceil(recipe.warmup_ratio * self.num_steps))
 
     @property
@@ -172,6 +175,7 @@ class Trainer:
                 "samples_per_second": round(record["batch_size"] / seconds, 2),
                 "data_wait": round(waited / seconds, 4),
             }
+            self.data_wait.observe(waited, seconds)
             if distributed.rank() == 0:
                 self.observer.stepped(record)
                 if self.step % self.recipe.log_every == 0 or self.step == self.num_steps:

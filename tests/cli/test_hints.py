@@ -23,6 +23,12 @@ JOINT = Run(Path("runs/mine"), (), ("image", "text"))
 APART = Run(Path("my runs/mine"), (), ("image", "text"))
 
 
+def test_the_end_of_a_run_says_that_it_waited_for_data() -> None:
+    assert "waiting for data" not in format_run(JOINT)
+    run = Run(Path("runs/mine"), (), data_wait="40% of training is waiting for data: set data.num_workers=8, now 0")
+    assert "\nwarning: 40% of training is waiting for data: set data.num_workers=8, now 0\n" in format_run(run)
+
+
 @pytest.mark.parametrize(
     ("run", "has", "has_not"),
     [
