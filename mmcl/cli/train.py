@@ -141,6 +141,7 @@ def format_plan(plan: Plan) -> str:
         *([f"            {plan.fitting}"] if plan.fitting else []),
         f"first loss  {plan.first_loss:.3f}{chance}",
         f"device      {plan.device}, {plan.precision}, {plan.peak_memory_gib:.2f} GiB at the most",
+        *([f"attention   {_say_attention(plan.attention)}"] if plan.attention else []),
         f"time        {plan.seconds_per_step:.2f} s for the first step, the slowest; at that pace {pace} in all",
         *(f"judged by   {task}" for task in plan.tasks),
         *(f"guarded by  {task}" for task in plan.guard),
@@ -148,6 +149,13 @@ def format_plan(plan: Plan) -> str:
         "dry run: nothing was written",
     ]
     return "\n".join(lines)
+
+
+def _say_attention(attention: Mapping[str, str]) -> str:
+    """Say ``sdpa``, and which model of transformers has no more than ``eager``."""
+    eager = [name for name, used in attention.items() if used == "eager"]
+    others = sorted(set(attention.values()) - {"eager"})
+    return ", ".join([*others, *(f"eager in {name}, for which transformers has no faster one" for name in eager)])
 
 
 def _say_negatives(num_negatives: Mapping[str, int | None]) -> str:

@@ -20,6 +20,7 @@ from mmcl.model import build_model
 from mmcl.objectives.objective import DataFacts
 from mmcl.recipe import Recipe
 from mmcl.recipe_tasks import AnyTask
+from mmcl.towers.attention import attention_of
 from mmcl.training.accelerator import build_accelerator
 from mmcl.training.equal_passes import warn_of_equal_passes
 from mmcl.training.guard import build_judges
@@ -74,6 +75,7 @@ class Plan:
         chance: the loss of a model that knows nothing; None where there is no such number.
         device: where it ran.
         precision: of the towers.
+        attention: ``sdpa`` or ``eager`` by the class that attends, empty where none does.
         peak_memory_gib: of the device on a GPU, else of this process, over one step.
         seconds_per_step: of the step that was tried, its first: later ones are faster.
         tasks: what the model will be judged by.
@@ -103,6 +105,7 @@ class Plan:
     chance: float | None
     device: str
     precision: str
+    attention: dict[str, str]
     peak_memory_gib: float
     seconds_per_step: float
     tasks: tuple[str, ...]
@@ -164,6 +167,7 @@ def plan_recipe(recipe: Recipe) -> Plan:
         chance=record["chance"],
         device=str(accelerator.device),
         precision={"no": "fp32"}.get(accelerator.mixed_precision, accelerator.mixed_precision),
+        attention=attention_of(model.towers),
         peak_memory_gib=_peak_memory_gib(),
         seconds_per_step=seconds,
         tasks=_said(recipe.evaluate, judges.tasks),

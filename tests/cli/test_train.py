@@ -78,6 +78,7 @@ def plan(**given: Any) -> Plan:
         "chance": 2.079,
         "device": "cpu",
         "precision": "fp32",
+        "attention": {"CLIPModel": "sdpa"},
         "peak_memory_gib": 0.5,
         "seconds_per_step": 0.1,
         "tasks": (),
@@ -99,6 +100,21 @@ def test_a_plan_tells_parameters_of_training_apart_where_there_are_any() -> None
     assert line_of(plan(), "objectives") is None
     found = line_of(plan(num_training_parameters=3000, num_training_trained=200), "objectives")
     assert found == "objectives  3,000 parameters, 200 trained, for training alone"
+
+
+@pytest.mark.parametrize(
+    ("attention", "said"),
+    [
+        ({"ViTModel": "sdpa", "BertModel": "sdpa"}, "attention   sdpa"),
+        (
+            {"ViTModel": "sdpa", "MPNetModel": "eager"},
+            "attention   sdpa, eager in MPNetModel, for which transformers has no faster one",
+        ),
+        ({}, None),
+    ],
+)
+def test_a_plan_says_which_attention_is_used(attention: dict[str, str], said: str | None) -> None:
+    assert line_of(plan(attention=attention), "attention") == said
 
 
 def test_a_plan_says_how_a_micro_batch_was_found() -> None:
