@@ -16,10 +16,12 @@ class TokenBatch:
     Attributes:
         input_ids: ``(B, L)`` int64.
         attention_mask: ``(B, L)`` int64, 1 for a token and 0 for padding.
+        strings: the B texts themselves, for a teacher with another tokenizer; None where nobody kept them.
     """
 
     input_ids: Tensor
     attention_mask: Tensor
+    strings: tuple[str, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.input_ids)
@@ -28,14 +30,16 @@ class TokenBatch:
         return TokenBatch(
             self.input_ids.to(device, non_blocking=non_blocking),
             self.attention_mask.to(device, non_blocking=non_blocking),
+            self.strings,
         )
 
     def pin_memory(self) -> TokenBatch:
-        return TokenBatch(self.input_ids.pin_memory(), self.attention_mask.pin_memory())
+        return TokenBatch(self.input_ids.pin_memory(), self.attention_mask.pin_memory(), self.strings)
 
     def part(self, start: int, stop: int) -> TokenBatch:
         """Return some rows."""
-        return TokenBatch(self.input_ids[start:stop], self.attention_mask[start:stop])
+        strings = None if self.strings is None else self.strings[start:stop]
+        return TokenBatch(self.input_ids[start:stop], self.attention_mask[start:stop], strings)
 
 
 @dataclass(frozen=True)

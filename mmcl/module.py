@@ -103,7 +103,7 @@ class ContrastiveModule(nn.Module):
         }
 
     def encode_keys(self, batch: PairBatch) -> Keys:
-        """Let the momentum encoders encode their views, without a gradient."""
+        """Let the momentum encoders and teachers encode their views, without a gradient."""
         with torch.no_grad():
             keys = {name: objective.encode_keys(self.model, batch) for name, objective in self.named_objectives()}
         return {name: tensors for name, tensors in keys.items() if tensors}

@@ -126,6 +126,8 @@ def _small(part: Section) -> Any:
             update[name] = _small(value)
         elif name in MOST and value is not None:
             update[name] = min(value, MOST[name])
+        elif name == "teacher":
+            update[name] = None  # the tiny model itself: another's weights might have to be fetched
     return part.model_copy(update=update)
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 
 from mmcl.batch import PairBatch
@@ -74,3 +76,10 @@ def test_moving_moves_everything_there_is() -> None:
     ]
     assert batch.text_rows is not None
     assert all(tensor is not None and tensor.is_meta for tensor in [*tensors, *batch.text_rows])
+
+
+def test_texts_go_with_their_tokens() -> None:
+    batch = random_batch(5, 4)
+    strings = ("a", "b", "c", "d", "e")
+    batch = replace(batch, texts=(replace(batch.texts[0], strings=strings),))
+    assert batch.part(1, 3).to(torch.device("cpu")).texts[0].strings == ("b", "c")

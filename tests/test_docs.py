@@ -67,6 +67,7 @@ REFERENCE = {
     "CLIP objective": objectives.CLIPConfig,
     "SigLIP objective": objectives.SigLIPConfig,
     "InfoNCE objective": objectives.InfoNCEConfig,
+    "Distillation objective": objectives.DistillationConfig,
     "SimCLR objective": objectives.SimCLRConfig,
     "SimCSE objective": objectives.SimCSEConfig,
     "Supervised SimCSE objective": objectives.SupervisedSimCSEConfig,

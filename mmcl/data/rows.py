@@ -319,5 +319,5 @@ class BatchBuilder(torch.utils.data.Dataset[BuiltBatch]):
     def _tokens(self, texts: list[str]) -> TokenBatch:
         assert self.tokenizer is not None
         if texts:
-            return self.tokenizer(texts)
-        return TokenBatch(torch.zeros(0, 1, dtype=torch.int64), torch.zeros(0, 1, dtype=torch.int64))
+            return replace(self.tokenizer(texts), strings=tuple(texts))
+        return TokenBatch(torch.zeros(0, 1, dtype=torch.int64), torch.zeros(0, 1, dtype=torch.int64), ())

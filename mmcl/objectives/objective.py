@@ -103,7 +103,7 @@ class EncodedBatch:
     Attributes:
         batch: this process's rows.
         views: what the towers make of each view and pass.
-        keys: for each objective with a momentum encoder by name, what `Objective.encode_keys` returned.
+        keys: for each objective with a momentum encoder or a teacher by name, what `Objective.encode_keys` returned.
         scale: 1 / temperature of the model, a float32 scalar.
         bias: SigLIP's bias, a float32 scalar; None where the model has none.
         sizes: how many rows each process holds.
@@ -229,10 +229,10 @@ class Objective(nn.Module, ABC):
         return ObjectiveOutput(zero, None, rows.across.total)
 
     def encode_keys(self, model: TwoTower, batch: PairBatch) -> tuple[Tensor, ...]:
-        """Return what a momentum encoder makes of the batch, ``(n, W)`` without a gradient, one for each of its views.
+        """Return what a momentum encoder or a teacher makes of the batch, ``(n, W)`` without a gradient, one per view.
 
         Called for parts of a batch when gradients are cached; the parts' results are put together again. By default
-        there is no momentum encoder, and nothing is returned.
+        there is neither, and nothing is returned.
         """
         return ()
 

@@ -52,6 +52,7 @@ COLLAPSE_REMEDY = "a lower lr, a longer warm-up, a lower temperature, a head bet
 STUCK_REMEDIES = {
     "clip": f"another lr, a larger batch, {_PAIRS}",
     "siglip": f"another lr, a bias that starts at -10, {_PAIRS}",
+    "distillation": "a lower temperature for the teacher, a teacher that knows such pairs, another lr",
     "simclr": "a lower temperature, weaker augmentation, another lr, a longer warm-up",
     "simcse": "another lr, some dropout in the text model, a look at whether many texts are the same",
     "supcon": _LABELS,

@@ -55,6 +55,7 @@ def test_batch_holds_what_was_asked_for(tmp_path: Path) -> None:
     assert batch.sample_ids.tolist() == [5, 2, 4]
     assert batch.group_ids.tolist() == [50, 20, 40]
     assert texts_of(batch.texts[0]) == ["caption 5", "caption 2", "caption 4"]
+    assert batch.texts[0].strings == ("caption 5", "caption 2", "caption 4")
     assert torch.equal(batch.images[0][1], PREPROCESSING.resize(picture(2)))
 
 

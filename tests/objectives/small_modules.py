@@ -12,7 +12,7 @@ from torch import Tensor
 from mmcl.batch import PairBatch
 from mmcl.model import build_model
 from mmcl.module import ContrastiveModule
-from mmcl.objectives.configs import AnyObjective
+from mmcl.objectives.configs import AnyObjective, DistillationConfig
 from mmcl.objectives.objective import DataFacts
 from mmcl.recipe_model import ModelConfig
 from tests.tiny import SPECIAL, WORDS, bert_alone, random_batch, vit_bert_pair
@@ -43,6 +43,9 @@ SMALL: dict[str, Any] = {
 
 def small(config_class: Any, **fields: Any) -> Any:
     """An objective with everything at its default but its sizes."""
+    if config_class is DistillationConfig:
+        # At its own temperature, a teacher that is the model itself teaches nothing yet.
+        fields = {"temperature": 0.5, "feature_weight": 0.5, **fields}
     default = config_class()
     for name, value in SMALL.items():
         if getattr(default, name, None) is not None:

@@ -11,10 +11,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file
 
+from mmcl.export import ModelCardFacts, export_model
+from mmcl.model import build_model
 from mmcl.recipe import Recipe
+from mmcl.recipe_model import ModelConfig
 from mmcl.training.checkpoint import ASIDE, find_fault
-from tests.tiny import save_pairs, tiny_recipe
+from tests.tiny import save_pairs, save_tokenizer, tiny_recipe, vit_bert_pair
 from tests.training.runs import finish, kill, last_sums, start, wait_for
 
 pytestmark = pytest.mark.xdist_group("resume")
@@ -41,9 +45,12 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Re
 def copy_up_to(whole: Path, step: int, target: Path) -> Path:
     """The run's folder as it was after ``step``."""
     (target / "checkpoints").mkdir(parents=True)
-    name = f"step-{step:08d}"
-    shutil.copytree(whole / "checkpoints" / name, target / "checkpoints" / name)
+    shutil.copytree(checkpoint_of(whole, step), checkpoint_of(target, step))
     return target
+
+
+def checkpoint_of(run: Path, step: int) -> Path:
+    return run / "checkpoints" / f"step-{step:08d}"
 
 
 def test_the_run_has_two_epochs(uninterrupted: tuple[Recipe, Path]) -> None:
@@ -88,6 +95,23 @@ def test_a_mixture_resumed_within_an_epoch_ends_the_same(tmp_path: Path) -> None
     for step in (11, 29):  # of about 24 in an epoch
         resumed = copy_up_to(tmp_path / "whole", step, tmp_path / f"resumed-{step}")
         assert finish(recipe, resumed, resume=True) == expected, f"resumed after step {step}"
+
+
+@pytest.mark.parametrize("is_named", [True, False])
+def test_with_a_teacher_it_ends_the_same(is_named: bool, tmp_path: Path) -> None:
+    teacher = None
+    if is_named:
+        # Three tokens are all that it reads of a text, so that the loader's strings are what it is given.
+        config = vit_bert_pair(save_tokenizer(tmp_path / "words")).model_dump()
+        config["text"]["max_length"] = 3
+        teacher = str(tmp_path / "teacher")
+        export_model(build_model(ModelConfig.model_validate(config), 1), tmp_path / "teacher", ModelCardFacts("x"))
+    objectives = ["clip", {"type": "distillation", "teacher": teacher, "weight": 2}]
+    recipe = tiny_recipe(tmp_path, objectives=objectives, max_steps=4, save_every=1, keep_checkpoints=4)
+    expected = finish(recipe, tmp_path / "whole")
+    assert not any("teacher" in name for name in load_file(checkpoint_of(tmp_path / "whole", 4) / "model.safetensors"))
+    resumed = copy_up_to(tmp_path / "whole", 2, tmp_path / "resumed")
+    assert finish(recipe, resumed, resume=True) == expected
 
 
 def test_another_seed_ends_otherwise(uninterrupted: tuple[Recipe, Path]) -> None:

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from mmcl.objectives.configs.clustering import SwAVConfig
 from mmcl.objectives.configs.correlation import BarlowTwinsConfig
-from mmcl.objectives.configs.cross_modal import CLIPConfig, InfoNCEConfig, SigLIPConfig
+from mmcl.objectives.configs.cross_modal import CLIPConfig, DistillationConfig, InfoNCEConfig, SigLIPConfig
 from mmcl.objectives.configs.labels import CrossEntropyConfig, MarginConfig, SupConConfig, TripletConfig
 from mmcl.objectives.configs.momentum import BYOLConfig, MemoryBankConfig, MoCoConfig, MoCoV3Config
 from mmcl.objectives.configs.views import NPairConfig, SimCLRConfig, SimCSEConfig, SupervisedSimCSEConfig
@@ -22,6 +22,7 @@ AnyObjective = Annotated[
     CLIPConfig
     | SigLIPConfig
     | InfoNCEConfig
+    | DistillationConfig
     | SimCLRConfig
     | SimCSEConfig
     | SupervisedSimCSEConfig

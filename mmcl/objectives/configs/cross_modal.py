@@ -12,6 +12,7 @@ from mmcl.objectives.views import FIRST_NEGATIVE, ViewName, modality_of
 if TYPE_CHECKING:
     from mmcl.model import TwoTower
     from mmcl.objectives.clip import CLIPObjective
+    from mmcl.objectives.distillation import DistillationObjective
     from mmcl.objectives.info_nce import InfoNCEObjective
     from mmcl.objectives.objective import DataFacts
     from mmcl.objectives.siglip import SigLIPObjective
@@ -99,3 +100,30 @@ class InfoNCEConfig(PairObjectiveConfig):
         from mmcl.objectives.info_nce import InfoNCEObjective
 
         return InfoNCEObjective(self, model)
+
+
+class DistillationConfig(PairObjectiveConfig):
+    """A frozen teacher's softmax over the rows of the batch is what the model's is to be, from pictures to texts and
+    back; any rows may be alike, as far as the teacher finds them so (arXiv:2307.12732; open_clip's
+    ``DistillClipLoss``)."""
+
+    type: Literal["distillation"] = "distillation"
+    views: tuple[ViewName, ...] = ("image.0", "text.0")
+    """The two views of a row that are compared; the teacher sees the same."""
+    teacher: str | None = None
+    """Hub id, local folder, run, or open_clip's ``ARCH,TAG``. null is the model itself as it was when the run began, so
+    that it keeps what it knew."""
+    temperature: float | None = Field(default=None, gt=0)
+    """Divides the teacher's cosines; null is the teacher's own. The model's cosines are divided by its own, which is
+    learnt."""
+    feature_weight: float = Field(default=0.0, ge=0)
+    """Factor on the squared distances of the model's embeddings from the teacher's, which must have as many dimensions;
+    0 leaves them out."""
+
+    def most_negatives(self, facts: DataFacts) -> int | None:
+        return None
+
+    def build(self, model: TwoTower, facts: DataFacts) -> DistillationObjective:
+        from mmcl.objectives.distillation import DistillationObjective
+
+        return DistillationObjective(self, model)

@@ -22,6 +22,7 @@ COUNTS: list[tuple[dict[str, Any], int | None]] = [
     # 7 other texts and 20 past ones for a picture, as many pictures for a text.
     ({"type": "siglip", "memory": 20}, 27),
     ({"type": "info_nce", "memory": 5}, 12),
+    ({"type": "distillation"}, None),
     # Both views of 7 other rows.
     ({"type": "simclr"}, 14),
     ({"type": "simclr", "views": VIEWS, "memory": 10}, 31),
