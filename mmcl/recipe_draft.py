@@ -59,7 +59,7 @@ class Draft:
 
     @property
     def family(self) -> str:
-        """``clip``, ``vision`` or ``text``."""
+        """``clip``, ``siglip``, ``vision`` or ``text``."""
         return self.base.partition("/")[0]
 
     @property
@@ -117,7 +117,7 @@ def _text_model(draft: Draft) -> str:
     return comment + _lines(model={"text": {"name": text.name, "max_length": text.max_length}})
 
 
-_MODELS = {"clip": _clip_model, "vision": _vision_model, "text": _text_model}
+_MODELS = {"clip": _clip_model, "siglip": _clip_model, "vision": _vision_model, "text": _text_model}
 
 
 def _data(draft: Draft) -> str:
@@ -153,7 +153,7 @@ def _columns(draft: Draft) -> dict[str, Any]:
 def _training(draft: Draft) -> str:
     recipe = draft.recipe
     comment, lr, judged = "", recipe.lr, []
-    if draft.family == "clip":
+    if draft.family in ("clip", "siglip"):
         comment = "# What a picture is told from is the other captions of its batch: the larger, the better.\n"
         judged = ["retrieval"] if draft.share else []
     if draft.family == "vision":

@@ -38,6 +38,8 @@ class TuningConfig(Section):
     layer_decay: float = Field(default=1.0, gt=0, le=1)
     """Factor on the learning rate for each block further from the output, norms and embeddings with them; 1 is the same
     for all (arXiv:2106.08254)."""
+    projection_lr_factor: float = Field(default=1.0, gt=0)
+    """Factor on the learning rate of a pair's projections, which start from nothing where its towers are trained."""
     l2_sp: float = Field(default=0.0, ge=0)
     """Decay of the towers towards their starting weights instead of 0 (L2-SP, arXiv:1802.01483), decoupled as AdamW's
     is; 0 is none."""

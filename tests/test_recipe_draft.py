@@ -63,6 +63,13 @@ def test_pairs_get_a_short_commented_recipe() -> None:
     )
 
 
+def test_a_siglip_gets_the_rates_of_its_own_recipe(tmp_path: Path) -> None:
+    recipe = _loaded(_draft("siglip/finetune", PAIRS, model="google/siglip2-base-patch16-224"), tmp_path)
+    assert (recipe.lr, recipe.weight_decay, recipe.model.name) == (5e-6, 0.0, "google/siglip2-base-patch16-224")
+    assert [one.type for one in recipe.chosen_objectives] == ["siglip"]
+    assert [task.task for task in recipe.evaluate] == ["retrieval"]
+
+
 def test_it_loads_as_the_base_with_what_was_found(tmp_path: Path) -> None:
     source = SourceConfig(path="a: [b].csv", delimiter=";", image_root="1e5")
     columns = {"image": "no", "text": "1.5", "group": "#", "label": None}

@@ -18,9 +18,10 @@ from mmcl.recipe import Recipe
 from mmcl.recipe_data import DEFAULT_MAX_PIXELS, ColumnsConfig, SourceConfig
 from mmcl.recipe_files import load_recipe
 from mmcl.text.tokenizer import TextTokenizer
+from mmcl.towers.bias_of import has_siglip_bias
 from mmcl.towers.tokenizer_of import tokenizer_of
 
-_MODEL_KEYS = {"clip": "model", "vision": "model.image.name", "text": "model.text.name"}
+_MODEL_KEYS = {"clip": "model", "siglip": "model", "vision": "model.image.name", "text": "model.text.name"}
 """Where the packaged recipes of a family name their model."""
 
 
@@ -157,14 +158,15 @@ def base_for(roles: Roles, source: Source, model: str | None = None) -> str:
     Args:
         roles: the columns.
         source: for the message.
-        model: to start from; labelled pictures go on training one that has seen others.
+        model: to start from; labelled pictures go on training one that has seen others, and a SigLIP has a recipe of
+            its own.
 
     Raises:
         UserError: they have neither pictures nor texts.
     """
     if roles.image is not None:
         if roles.text is not None:
-            return "clip/finetune"
+            return "siglip/finetune" if model is not None and _is_siglip(model) else "clip/finetune"
         return "vision/simclr" if roles.label is None or model is None else "vision/transfer"
     if roles.text is not None:
         return "text/simcse"
@@ -178,6 +180,13 @@ def _lengths(look: Look, tokenizer: TextTokenizer | None, name: str, reason: str
     if look.roles.text is None:
         return None
     return TextLengths(name, not_counted=reason) if tokenizer is None else measure_lengths(look, tokenizer, name)
+
+
+def _is_siglip(model: str) -> bool:
+    try:
+        return has_siglip_bias(model)
+    except UserError:
+        return False  # why it cannot be had is said where its tokenizer is loaded
 
 
 def _model_key(base: str) -> str:

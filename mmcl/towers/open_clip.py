@@ -143,6 +143,20 @@ def _check_activation(source: str, tag: str | None, config: dict[str, Any]) -> N
         check_weights_file(source, tag, config)
 
 
+def open_clip_has_bias(name: str) -> bool:
+    """Return whether an open_clip model has SigLIP's bias, by its configuration alone.
+
+    Args:
+        name: one that `is_open_clip_name`.
+
+    Raises:
+        UserError: an unknown architecture, or a configuration that cannot be had.
+    """
+    source, _ = _parse(name, pretrained=False)
+    with _asking_open_clip(name):
+        return "init_logit_bias" in open_clip.get_model_config(source)
+
+
 def load_open_clip_tokenizer(name: str) -> OpenClipTokenizer:
     """Return the tokenizer of an open_clip model without the model; it pads every text to its longest.
 

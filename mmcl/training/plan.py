@@ -26,7 +26,7 @@ from mmcl.training.equal_passes import warn_of_equal_passes
 from mmcl.training.guard import build_judges
 from mmcl.training.judge import AnyBuiltTask, check_modalities
 from mmcl.training.observer import Observer
-from mmcl.training.sane_ranges import warn_of_rates
+from mmcl.training.sane_ranges import warn_of_fine_tuning
 from mmcl.training.settle import settle_objectives
 from mmcl.training.trainer import Trainer
 from mmcl.training.view_sizes import check_view_sizes
@@ -142,7 +142,7 @@ def plan_recipe(recipe: Recipe) -> Plan:
     check_view_sizes(recipe, model)
     data = build_train_data(recipe, model.preprocessing, model.tokenizer)
     judges = build_judges(recipe, data)
-    warnings = [*warn_of_equal_passes(recipe, model), *judges.warnings, *warn_of_rates(recipe)]
+    warnings = [*warn_of_equal_passes(recipe, model), *judges.warnings, *warn_of_fine_tuning(recipe, model)]
     trainer = Trainer(recipe, model, data, None, accelerator, Observer())
     record, seconds = _try_one_batch(trainer)
     num_parameters, num_trained = _count(model)

@@ -33,7 +33,7 @@ from mmcl.training.judge import AnyBuiltTask, check_modalities, headline_metrics
 from mmcl.training.observer import Observer
 from mmcl.training.results import file_name, write_results
 from mmcl.training.run_folder import RunFolder, new_run_folder, newest_run_folder, run_folder_at
-from mmcl.training.sane_ranges import warn_of_rates
+from mmcl.training.sane_ranges import warn_of_fine_tuning
 from mmcl.training.settle import settle_objectives
 from mmcl.training.trainer import Trainer
 from mmcl.training.view_sizes import check_view_sizes
@@ -104,7 +104,7 @@ def run_recipe(
     check_view_sizes(recipe, model)
     data = build_train_data(recipe, model.preprocessing, model.tokenizer)
     judges = build_judges(recipe, data, observer.message)
-    warnings = [*warn_of_equal_passes(recipe, model), *judges.warnings, *warn_of_rates(recipe)]
+    warnings = [*warn_of_equal_passes(recipe, model), *judges.warnings, *warn_of_fine_tuning(recipe, model)]
     trainer = Trainer(recipe, model, data, None, accelerator, observer)
     folder = distributed.on_main_process(lambda: _open_folder(recipe, resume, output))
     trainer.folder = folder

@@ -30,7 +30,8 @@ def tune(model: TwoTower, config: TuningConfig, seed: int) -> LRFactors:
         seed: of the low-rank updates.
 
     Raises:
-        UserError: a tower that is not there, has fewer blocks or none, or nothing is left to train.
+        UserError: a tower that is not there, has fewer blocks or none, projections that are none, or nothing is left to
+            train.
     """
     towers, modes = model.towers, {modality: _mode_of(modality, config) for modality in MODALITIES}
     for modality, mode in modes.items():
@@ -42,6 +43,8 @@ def tune(model: TwoTower, config: TuningConfig, seed: int) -> LRFactors:
     whole = [one for one in towers.modalities if isinstance(modes[one], str) and modes[one] != "full"]
     used = {modality: parameters_behind(probe_one(towers, modality)[1]) for modality in whole}
     new = _new_parameters(towers)
+    if config.projection_lr_factor != 1 and not new:
+        raise UserError("tuning.projection_lr_factor: only a pair, model: {image: ..., text: ...}, has new projections")
     for modality in towers.modalities:
         mode = modes[modality]
         if mode != "full":
@@ -57,9 +60,11 @@ def tune(model: TwoTower, config: TuningConfig, seed: int) -> LRFactors:
     lock(model)
     if config.gradient_checkpointing:
         _enable_checkpointing(towers)
-    if config.layer_decay == 1:
-        return {}
-    return {key: value for one in layers.values() for key, value in _factors(one, config.layer_decay).items()}
+    factors = dict.fromkeys(new, config.projection_lr_factor)
+    if config.layer_decay < 1:
+        for one in layers.values():
+            factors |= {key: value for key, value in _factors(one, config.layer_decay).items() if key not in new}
+    return factors
 
 
 def lock(model: TwoTower) -> None:

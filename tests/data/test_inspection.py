@@ -43,6 +43,16 @@ def test_the_base_goes_by_what_there_is(tmp_path: Path, given: dict[str, Any], m
     assert _inspect(_table(tmp_path), model, **given).base == base
 
 
+@pytest.mark.parametrize(("family", "base"), [("siglip2", "siglip/finetune"), ("chinese_clip", "clip/finetune")])
+def test_the_base_goes_by_the_models_own_loss(tmp_path: Path, family: str, base: str) -> None:
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "config.json").write_text(f'{{"model_type": "{family}"}}')
+    found = _inspect(_table(tmp_path), str(model))
+    assert found.base == base
+    assert found.recipe.model.name == str(model)
+
+
 def test_neither_pictures_nor_texts_is_an_error(tmp_path: Path) -> None:
     file = write_lines(tmp_path / "a.jsonl", [{"price": 1.5, "size": 3}] * 3)
     with pytest.raises(UserError, match=r"a.jsonl holds neither pictures nor texts .* \(price, size\)"):

@@ -19,6 +19,7 @@ from mmcl.recipe_files import dump_recipe
 from mmcl.recipe_model import ModelConfig
 from mmcl.recipe_tuning import TuningConfig
 from mmcl.towers.layers import layers_of
+from mmcl.towers.pair import PairTowers
 from mmcl.training.accelerator import build_accelerator
 from mmcl.training.observer import Observer
 from mmcl.training.optimizer import build_optimizer, set_lr
@@ -182,6 +183,16 @@ def test_an_update_has_the_rate_of_its_block(tokenizer: str) -> None:
     assert {value for name, value in found.items() if "layers.2." in name} == {0.5}
 
 
+def test_projections_of_a_pair_have_a_rate_of_their_own(tokenizer: str) -> None:
+    model, factors = tuned(two_blocks(tokenizer), image="locked", projection_lr_factor=20, layer_decay=0.5)
+    assert isinstance(model.towers, PairTowers)
+    projections = {id(one.weight) for one in (model.towers.image_projection, model.towers.text_projection)}
+    assert {factors[key] for key in projections} == {20}
+    # Two blocks, what comes before them and, where there is anything, what comes after.
+    others = {value for key, value in factors.items() if key not in projections}
+    assert {0.125, 0.25, 0.5} <= others <= {0.125, 0.25, 0.5, 1}
+
+
 def test_the_way_back_by_hand() -> None:
     module: Any = nn.Linear(1, 1, bias=False)
     module.weight.data.fill_(2.0)
@@ -295,6 +306,7 @@ def test_every_way_to_train_goes_with_every_loss_on_two_processes(
     [
         ({"image": "locked", "text": "locked"}, "leaves nothing of the model to train"),
         ({"text": 4}, r"tuning.text: the tower has 3 blocks, got 4"),
+        ({"projection_lr_factor": 20}, r"tuning.projection_lr_factor: only a pair, .* has new projections"),
     ],
 )
 def test_what_cannot_be_is_refused(tuning: dict[str, Any], message: str, tokenizer: str) -> None:

@@ -1,0 +1,27 @@
+"""Whether a model whose weights are not loaded was trained by SigLIP's loss."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mmcl.towers.description import Description, is_saved
+from mmcl.towers.loading import load_config
+from mmcl.towers.open_clip import is_open_clip_name, open_clip_has_bias
+from mmcl.towers.source import resolve_folder
+
+
+def has_siglip_bias(name: str) -> bool:
+    """Return whether a joint model comes with SigLIP's bias, by what is said of it beside its weights.
+
+    Args:
+        name: a hub id, a folder, a run, or open_clip's ``ARCH,TAG``.
+
+    Raises:
+        UserError: there is no such model, or its configuration cannot be had.
+    """
+    place = resolve_folder(name)
+    if is_saved(place):
+        return Description.read(Path(place)).logit_bias is not None
+    if is_open_clip_name(place):
+        return open_clip_has_bias(place)
+    return str(load_config(place).model_type).startswith("siglip")
