@@ -13,14 +13,14 @@ if TYPE_CHECKING:
     from mmcl.data.check import DataCheck
     from mmcl.recipe import Recipe
 
-app = typer.Typer(no_args_is_help=True, help="Look at data.")
+app = typer.Typer(no_args_is_help=True, help="Look at data, and mine it.")
 
 DEFAULT_IMAGE_SIZE = 224  # pixels; of models that are not built to find out their own
 
 
 @app.callback()
 def data() -> None:
-    """Look at data."""
+    """Look at data, and mine it for hard negatives."""
 
 
 @app.command()

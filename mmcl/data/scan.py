@@ -175,11 +175,9 @@ def _has_length(kind: pa.DataType) -> bool:
 def _scan_groups(scan: RowScan, source: Source, roles: Roles, scope: str) -> None:
     for position, (text, group) in enumerate(_cells(source, roles.column_of("text.0"), roles.group)):
         scan.group_ids[position] = group_of(text, group, position, roles, scope)
-        # A split by class would judge by classes that were never learnt.
-        is_whole_class = bool(roles.caption_templates)
-        scan.split_ids[position] = (
-            group_id(group, (), position, roles.is_ungrouped, scope) if is_whole_class else scan.group_ids[position]
-        )
+        scan.split_ids[position] = scan.group_ids[position]
+        if roles.caption_templates:  # a split by class would judge by classes that were never learnt
+            scan.split_ids[position] = group_id(group, (), position, roles.is_ungrouped, scope)
 
 
 def _scan_texts(

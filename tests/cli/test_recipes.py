@@ -124,5 +124,5 @@ def test_schema_is_json(mmcl):
 
 
 def test_names_are_completed():
-    assert [name for name, _ in complete_recipe("clip/f")] == ["clip/finetune"]
+    assert [name for name, _ in complete_recipe("clip/f")] == ["clip/finetune", "clip/flyp"]
     assert complete_recipe("nothing") == []
