@@ -199,13 +199,14 @@ def plan_mixture(
         key, name = stratum[0].source.key, " + ".join(each.source.name for each in stratum)
         if not number:
             raise UserError(
-                f"{key}: the weight of {name} comes to less than one of the {batch_size:,} rows of a batch; "
-                "give it a larger one, or set a larger batch_size"
+                f"{key}: the share of {name} is less than one of the {batch_size:,} rows of a batch; "
+                "change the weights, or set a larger batch_size"
             )
         if (num_rows := int(chosen.sum())) < number:
             raise UserError(
-                f"{key}: {name} has {num_rows:,} rows to learn from, and its weight comes to {number:,} of the "
-                f"{batch_size:,} rows of a batch, in which no row comes twice; give it a smaller one"
+                f"{key}: {name} has {num_rows:,} rows to learn from, and its share is {number:,} of the "
+                f"{batch_size:,} rows of a batch, in which no row comes twice; change the weights, or set a smaller "
+                "batch_size"
             )
     has_say = [not stratum[0].is_replay for stratum in strata]
     return StratifiedPlan.build(group_ids, rows, per_batch, seed, has_say)
@@ -219,16 +220,19 @@ def describe_sources(
         (one,) = sources
         return (f"{one.reader.num_rows:,} rows of {one.source.name}   {one.roles.described()}",)
     strata = _strata(sources)
-    per_batch = plan.per_batch if isinstance(plan, StratifiedPlan) else (plan.batch_size,)
+    per_batch: tuple[int, ...] = (plan.batch_size,)
+    if len(strata) > 1 and isinstance(plan, StratifiedPlan):
+        per_batch = plan.per_batch
     lines = []
     for each in sources:
         stratum, number = next((one, number) for one, number in zip(strata, per_batch, strict=True) if each in one)
         num_rows, num_all = len(each.own(positions)), int(_is_of(stratum, positions).sum())
         share = f"{number:,}" if len(stratum) == 1 else f"about {number * num_rows / max(num_all, 1):.1f}"
         times = plan.steps_per_epoch * number / max(num_all, 1)
+        said = f"{times:.2f}" if times >= 0.01 else f"{times:.1g}"
         lines.append(
             f"{each.reader.num_rows:,} rows of {each.source.name}   {each.roles.described()}   "
-            f"{share} of the {plan.batch_size:,} in every batch, each {times:.2f} times an epoch"
+            f"{share} of the {plan.batch_size:,} in every batch, each {said} times an epoch"
             + ("   replay" if each.is_replay else "")
         )
     return tuple(lines)

@@ -130,8 +130,10 @@ def test_sources_without_a_weight_are_one_whose_rows_all_come_once(tmp_path: Pat
     assert ((ids < 40).sum(1) == 2).all()
     for options in ({"unique_groups": True}, {"paired_per_batch": 4}):
         whole = [*files, str(write_lines(tmp_path / "texts.jsonl", [{"text": f"t {row}"} for row in range(20)]))]
-        (batch, *_) = _draw(_data(whole, CLIP, ("text.0",), **options), 1)
+        data = _data(whole, CLIP, ("text.0",), **options)
+        (batch, *_) = _draw(data, 1)
         assert len(batch.group_ids.unique()) == 8
+        assert "about 4.0 of the 8 in every batch" in data.remarks[0]
 
 
 def test_one_source_alone_is_drawn_as_if_it_were_no_list(tmp_path: Path) -> None:
@@ -250,10 +252,10 @@ def test_rows_in_quarantine_are_named_by_their_own_source(tmp_path: Path) -> Non
 def test_shares_that_cannot_be_drawn_are_an_error(tmp_path: Path) -> None:
     shop, few = (str(_rows(tmp_path, name, number)) for name, number in (("shop", 40), ("few", 3)))
     with pytest.raises(
-        UserError, match=r"data.train.1: few.jsonl has 3 rows to learn from, .* comes to 4 of the 8 rows"
+        UserError, match=r"data.train.1: few.jsonl has 3 rows to learn from, .* share is 4 of the 8 rows"
     ):
         _data([shop, {"path": few, "weight": 1}])
-    with pytest.raises(UserError, match=r"data.train.1: the weight of few.jsonl comes to less than one of the 8 rows"):
+    with pytest.raises(UserError, match=r"data.train.1: the share of few.jsonl is less than one of the 8 rows"):
         _data([shop, {"path": few, "weight": 0.01}])
     with pytest.raises(UserError, match=r'data.train.1.columns.text: no column "titel" in few.jsonl'):
         _data([shop, {"path": few, "columns": {"text": "titel"}}])
