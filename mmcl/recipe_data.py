@@ -195,11 +195,6 @@ class DataConfig(Section):
     """Share of quarantined rows above which the run stops."""
 
     @property
-    def train_sources(self) -> tuple[SourceConfig, ...]:
-        """The sources of ``train``, one or several."""
-        return self.train if isinstance(self.train, tuple) else (self.train,)
-
-    @property
     def expanded_views(self) -> tuple[ImageViewConfig, ...]:
         """The views in order, each as often as its ``count`` says: number N is what objectives call image.N."""
         return tuple(view for view in self.image_views for _ in range(view.count))

@@ -59,12 +59,6 @@ def test_weights_draw_batches_alone(option: Any) -> None:
         DataConfig.model_validate({"train": ["x", {"path": "y", "weight": 2}], **option})
 
 
-def test_the_training_sources_are_one_or_several() -> None:
-    assert [source.path for source in DataConfig.model_validate({"train": "x"}).train_sources] == ["x"]
-    several = DataConfig.model_validate({"train": ["x", {"path": "y"}]}).train_sources
-    assert [source.path for source in several] == ["x", "y"]
-
-
 @pytest.mark.parametrize("template", ["a photo", "{} and {}", ""])
 def test_a_template_has_one_place_for_the_class(template: str) -> None:
     with pytest.raises(ValidationError, match=r"a template has one place \{\} for the class name, got"):

@@ -234,7 +234,7 @@ def test_embedded_data_stays_and_is_cut() -> None:
 
 def test_several_sources_become_one_of_glyphs() -> None:
     data = smoke_recipe(Recipe.model_validate({"data": {"train": ["digits", {"path": "x", "weight": 2}]}})).data
-    assert [source.path for source in data.train_sources] == ["glyphs"]
+    assert data.train.path == "glyphs"
 
 
 @pytest.mark.parametrize(("num_processes", "batch_size"), [("1", 16), ("3", 18), ("24", 24)])

@@ -67,8 +67,11 @@ def train(
 
         loaded = smoke_recipe(loaded)
         if is_main_process():
-            (rows,) = (source.path for source in loaded.data.train_sources)
-            typer.echo(f"smoke: tiny random towers and a few {rows}, in place of the recipe's model and data", err=True)
+            rows = loaded.data.train
+            assert not isinstance(rows, tuple)
+            typer.echo(
+                f"smoke: tiny random towers and a few {rows.path}, in place of the recipe's model and data", err=True
+            )
     with located.locating():
         if dry_run:
             if output is not None and not resume:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import chain
 from typing import overload
 
 import numpy as np
@@ -218,14 +217,14 @@ def join_rows(parts: Sequence[EvaluationRows]) -> EvaluationRows:
     first, readers = parts[0], [part.images.reader for part in parts]
     firsts = np.cumsum([0, *(reader.num_rows for reader in readers[:-1])])
     positions = [part.images.positions + start for part, start in zip(parts, firsts, strict=True)]
-    labels = [part.labels or [] for part in parts]
+    has_labels = all(part.labels is not None for part in parts)
     return EvaluationRows(
         name=" + ".join(part.name for part in parts),
         split=first.split,
         images=LazyPictures(MixedReader(readers), np.concatenate(positions), first.images.max_pixels),
         texts=[texts for part in parts for texts in part.texts],
         groups=[group for part in parts for group in part.groups],
-        labels=list(chain(*labels)) if all(part.labels is not None for part in parts) else None,
+        labels=[label for part in parts for label in part.labels or []] if has_labels else None,
         ids=[int(start) + row for part, start in zip(parts, firsts, strict=True) for row in part.ids],
         left_out=tuple(record for part in parts for record in part.left_out),
     )

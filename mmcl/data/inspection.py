@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 from mmcl.data.check import DataCheck, Overlap, TextLengths, check_rows, measure_lengths, overlap_with
 from mmcl.data.column_facts import is_private, look_at_columns
@@ -117,18 +118,9 @@ def check_recipe(
     for each in open_train_sources(data, needs, needs.parts):
         if each.source.is_stream:
             raise UserError(f"{each.source.key}.streaming: the rows of a stream are met in training; set it to false")
-        columns = each.reader.columns
+        columns, tell = each.reader.columns, partial(_tell, progress, each.reader.num_rows)
         roles = replace(each.roles, image=columns.get("image"), text=columns.get("text.0"))
-        num_rows = each.reader.num_rows
-        look = look_at_rows(
-            each.source,
-            roles,
-            each.columns_key,
-            data.max_pixels,
-            tokenizer,
-            lambda num_read, num_rows=num_rows: progress(num_read, num_rows),  # type: ignore[misc]
-            needs,
-        )
+        look = look_at_rows(each.source, roles, each.columns_key, data.max_pixels, tokenizer, tell, needs)
         guesses = [Guess(role, getattr(roles, role), "as the recipe says", is_given=True) for role in GUESSED_ROLES]
         checks.append(check_rows(look, guesses, data.max_unreadable, _lengths(look, tokenizer, name, reason)))
     return tuple(checks)
@@ -174,6 +166,10 @@ def base_for(roles: Roles, source: Source, model: str | None = None) -> str:
         f"{source.name} holds neither pictures nor texts that can be told by looking at it "
         f"({', '.join(source.columns)}); name a column with --image or --text"
     )
+
+
+def _tell(progress: Callable[[int, int], None], num_rows: int, num_read: int) -> None:
+    progress(num_read, num_rows)
 
 
 def _lengths(look: Look, tokenizer: TextTokenizer | None, name: str, reason: str) -> TextLengths | None:
