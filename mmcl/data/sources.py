@@ -27,7 +27,6 @@ from mmcl.recipe_data import SourceConfig
 AnyDataset: TypeAlias = Any
 """`datasets.Dataset` or `datasets.IterableDataset`."""
 
-
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 

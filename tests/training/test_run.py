@@ -70,8 +70,10 @@ def test_resuming_a_finished_run_changes_no_weights(finished: tuple[Recipe, Run]
     recipe, run = finished
     manifest = next(run.path.glob("checkpoints/*/manifest.json"))
     before = manifest.read_text()
-    again = run_recipe(recipe, resume=True)
+    # What the card alone says may have changed since.
+    again = run_recipe(recipe.model_copy(update={"license": "mit", "language": ("en", "zh")}), resume=True)
     assert again.path == run.path
+    assert "license: mit" in (run.model / "README.md").read_text()
     assert manifest.read_text() == before
     assert [dict(result.metrics) for result in again.results] == [dict(result.metrics) for result in run.results]
 
