@@ -210,7 +210,12 @@ def _read_with_base(found: FoundRecipe) -> tuple[Node, list[Problem]]:
     second = base_root.child("base")
     if second is not None:
         base_problems.append(
-            Problem(second.origin, ("base",), f"a base has no base, and {found.source} is based on it")
+            Problem(
+                second.origin,
+                ("base",),
+                f"a base has no base, and {found.source} is based on it; start from this one's own base, or change a"
+                " copy of it (mmcl recipes copy)",
+            )
         )
     return merge(_without(base_root, {"base", "name", "description"}), root), [*base_problems, *problems]
 

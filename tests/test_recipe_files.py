@@ -104,7 +104,8 @@ def test_a_base_has_no_base(write):
     write("first.yaml", "lr: 1\n")
     write("second.yaml", "batch_size: 4\nbase: first.yaml\n")
     assert mistakes(write("third.yaml", "base: second.yaml\ndata: x\n")) == [
-        "second.yaml:2 base: a base has no base, and third.yaml is based on it"
+        "second.yaml:2 base: a base has no base, and third.yaml is based on it; start from this one's own base, or"
+        " change a copy of it (mmcl recipes copy)"
     ]
     assert "a base has no base" in mistakes(write("self.yaml", "data: x\nbase: self.yaml"))[0]
 
