@@ -3,9 +3,9 @@
 Both start from the same weights and see the same pictures and captions (10 to 20 tokens each). open_clip pads captions
 to its context of 77 and takes torch's default AdamW; ours pads to the longest of the batch and takes the fused one.
 
-    python benchmarks/train_step.py [--batch-size 32] [--rounds 5]
+    python benchmarks/train_step.py [--batch-size 32] [--rounds 5] [--compile]
 
-Prints the median seconds of each, where they go, and the ratios.
+``--compile`` adds ours with ``compile: true``. Prints the median seconds of each, where they go, and the ratios.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from mmcl.model import build_model
 from mmcl.module import ContrastiveModule, StepOutput
 from mmcl.recipe import Recipe
 from mmcl.recipe_model import ModelConfig
+from mmcl.training.compiling import blocks_to_compile, compile_blocks
 from mmcl.training.optimizer import build_optimizer, parameter_groups
 
 ARCHITECTURE = "ViT-B-32"
@@ -99,7 +100,7 @@ def our_step(module: ContrastiveModule, batch: PairBatch, recipe: Recipe, autoca
     return make_step(forward, build_optimizer(module, recipe), module.after_optimizer_step)
 
 
-def build_steps(batch_size: int) -> dict[str, Step]:
+def build_steps(batch_size: int, with_compiled: bool) -> dict[str, Step]:
     """The contenders, each with weights and optimiser of its own."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     ours = build_model(ModelConfig(name=ARCHITECTURE, pretrained=False, temperature=0.07)).to(device)
@@ -127,6 +128,10 @@ def build_steps(batch_size: int) -> dict[str, Step]:
         "open_clip": open_clip_step(copy.deepcopy(theirs), pixels, ids, nullcontext),
         "mmcl": our_step(copy.deepcopy(module), batch, recipe, nullcontext),
     }
+    if with_compiled:
+        compiled = copy.deepcopy(module)
+        compile_blocks(blocks_to_compile(compiled.model, device))
+        steps["mmcl, compiled"] = our_step(compiled, batch, recipe, nullcontext)
     if has_bf16():
         steps["open_clip, bf16"] = open_clip_step(theirs, pixels, ids, bf16)
         steps["mmcl, bf16"] = our_step(module, batch, recipe, bf16)
@@ -152,8 +157,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--compile", action="store_true")
     arguments = parser.parse_args()
-    seconds = measure(build_steps(arguments.batch_size), arguments.rounds)
+    seconds = measure(build_steps(arguments.batch_size, arguments.compile), arguments.rounds)
     setting = f"{torch.get_num_threads()} threads, torch {torch.__version__}"
     print(f"\nmedian seconds of {arguments.rounds} rounds, {setting}")
     for name, phases in seconds.items():

@@ -86,6 +86,8 @@ class Recipe(Section):
     """Decay per step of an averaged copy of the weights, which is then what is judged and exported; null keeps none."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """Of the towers' forward and backward; ``auto`` is bf16 on a GPU that has it, else fp32. Losses are float32."""
+    compile: bool = False
+    """Put the blocks of the towers through torch.compile, which takes a minute or so at the first step."""
     seed: int = Field(default=0, ge=0)
     """Of weights, order, augmentation and dropout."""
     evaluate: tuple[AnyTask, ...] = Field(default=("retrieval",), validate_default=True)

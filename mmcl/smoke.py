@@ -55,6 +55,7 @@ def smoke_recipe(recipe: Recipe) -> Recipe:
             "max_steps": NUM_STEPS,
             "lr": 1e-3,
             "precision": "fp32",
+            "compile": False,
             "evaluate": tuple(_small_task(task) for task in recipe.evaluate),
             "guard": tuple(
                 _small_task(task).model_copy(update={"name": f"guard {number}"})

@@ -201,6 +201,10 @@ def test_heads_queues_and_micro_batches_shrink() -> None:
     assert smoke_recipe(Recipe(data="x", micro_batch_size="auto")).micro_batch_size == "auto"
 
 
+def test_nothing_is_compiled_for_a_few_steps() -> None:
+    assert not smoke_recipe(Recipe(data="x", compile=True)).compile
+
+
 def test_small_crops_stay_small() -> None:
     views = [{"count": 2}, {"count": 4, "size": 96}, {"size": 224}]
     fields = {"data": {"train": "x", "image_views": views}, "model": {"image": {"name": "a/vit", "image_size": 224}}}

@@ -28,6 +28,7 @@ from mmcl.objectives.objective import DataFacts, Progress
 from mmcl.recipe import Recipe
 from mmcl.schedules import Schedule, lr_factor
 from mmcl.training.checkpoint import load_checkpoint, newest_checkpoint, save_checkpoint
+from mmcl.training.compiling import blocks_to_compile, compile_blocks
 from mmcl.training.data_wait import DataWait
 from mmcl.training.ema import WeightAverage
 from mmcl.training.health import HealthMonitor
@@ -69,6 +70,7 @@ class Trainer:
         facts = DataFacts(
             data.num_source_rows, data.class_names, recipe.batch_size, recipe.seed, lambda: count_tokens(data)
         )
+        blocks = blocks_to_compile(model, accelerator.device) if recipe.compile else []
         lr_factors = tune(model, recipe.tuning, recipe.seed)
         self.module = ContrastiveModule(model, recipe.chosen_objectives, facts).to(accelerator.device)
         # Convolutions are faster so, on CPUs and GPUs; values and gradients stay what they are.
@@ -86,6 +88,7 @@ class Trainer:
         self.optimizer = build_optimizer(self.module, recipe, lr_factors)
         strength = recipe.tuning.l2_sp
         self._start = StartingPoint(model.towers, strength, lr_factors) if strength else None
+        compile_blocks(blocks)
         self._wrapped, self._stepper = accelerator.prepare(self.module, self.optimizer)
         self._grad_cache = build_grad_cache(self.module, recipe, accelerator, observer.message)
         image_size = None if model.preprocessing is None else model.preprocessing.size
