@@ -48,7 +48,7 @@ def card_facts(
         license=recipe.license,
         languages=recipe.language,
         base_models=hub_ids(part.name for part in towers),
-        datasets=hub_ids(source.path for source in recipe.data.train_sources),
+        datasets=hub_ids(each.config.path for each in data.sources),
     )
 
 
@@ -65,8 +65,11 @@ def _said_of(recipe: Recipe, data: TrainData) -> str:
     """Say what was learnt from, and what was held out of it."""
     if data.num_rows is None:
         return f"Learnt from {data.remarks[0]}."
-    sources = " and ".join(f"{each.source.name} ({each.roles.described()})" for each in data.sources)
-    learnt = f"Learnt from {data.num_rows:,} rows, {data.num_groups:,} groups, of {sources}."
+    learnt = f"Learnt from {data.num_rows:,} rows, {data.num_groups:,} groups, of {data.name}"
+    if len(data.sources) == 1:
+        learnt += f" ({data.sources[0].roles.described()})."
+    else:
+        learnt += f": {'; '.join(data.remarks[: len(data.sources)])}."
     if isinstance(recipe.data.validation, SourceConfig):
         return f"{learnt} Validation rows: {recipe.data.validation.path}."
     num_groups = len(np.unique(data.group_ids[data.held_out]))
