@@ -18,13 +18,13 @@ from mmcl.model import build_model
 from mmcl.recipe_model import ModelConfig
 from mmcl.training.compiling import blocks_to_compile
 from mmcl.training.trainer import Trainer
-from tests.processes import ROOT
+from tests.processes import ROOT, run_processes
 from tests.tiny import random_batch, save_tokenizer
 from tests.training.test_micro_batch import fit, recipe_with, state_of
 from tests.training.test_trainer import make_trainer
 
 pytestmark = [
-    pytest.mark.xdist_group("compiling"),
+    pytest.mark.xdist_group("processes"),
     pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf"),  # of torch.compile itself
 ]
 
@@ -79,6 +79,14 @@ def test_text_lengths_and_numbers_of_rows_share_their_code(tmp_path: Path) -> No
         short = type(tokens)(tokens.input_ids[:, :length], tokens.attention_mask[:, :length])
         trainer.module(type(batch)(batch.images, (short,), batch.group_ids, batch.sample_ids)).loss.backward()
     assert num_graphs() - before == NUM_TOWERS
+
+
+def test_two_processes_compile_too(tmp_path: Path) -> None:
+    recipe = recipe_with(tmp_path, None, compile=True, dropout=0.0, max_steps=2)
+    recipe = recipe.model_copy(update={"objectives": recipe.chosen_objectives[:1]})
+    expected, _ = fit(recipe.model_copy(update={"compile": False}), tmp_path / "without")
+    for result in run_processes("fitted", 2, tmp_path / "two", recipe=recipe, most_rows=[8, 8], from_call=0):
+        assert_near(expected, result["state"])
 
 
 def test_without_a_compiler_a_run_does_not_begin(tmp_path: Path) -> None:
