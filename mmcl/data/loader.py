@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -344,6 +345,16 @@ def _start_worker(worker: int) -> None:
     # A signal to the whole group is the trainer's business: it saves first, and for that it needs its next batch.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    threading.Thread(target=_end_with_trainer, daemon=True).start()
+
+
+def _end_with_trainer() -> None:
+    """End this worker when the trainer was killed. torch looks at the parent process alone, which is the fork server
+    here, and that one lives as long as its workers do."""
+    trainer = multiprocessing.parent_process()
+    assert trainer is not None
+    trainer.join()
+    os._exit(1)
 
 
 def _as_it_is(built: Any) -> Any:

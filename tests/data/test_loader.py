@@ -1,6 +1,11 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
+import os
+import subprocess
+import sys
+import time
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -59,6 +64,35 @@ def test_two_workers_give_the_batches_of_none(tmp_path: Path, streaming: bool) -
     alone, helped = (_data(recipe(train, image_views=VIEWS, num_workers=number)) for number in (0, 2))
     for one, other in zip(_draw(alone, 9), _draw(helped, 9), strict=True):
         _assert_equal(one, other)
+
+
+@pytest.mark.slow
+def test_workers_end_with_a_killed_trainer(tmp_path: Path) -> None:
+    code = f"from tests.data.test_loader import wait_with_workers; wait_with_workers({str(write_pairs(tmp_path))!r})"
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as trainer:
+        assert trainer.stdout is not None
+        workers = [int(pid) for pid in trainer.stdout.readline().split()]
+        trainer.kill()
+    deadline = time.monotonic() + 30
+    while any(map(_is_alive, workers)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert [_is_alive(pid) for pid in workers] == [False, False]
+
+
+def wait_with_workers(train: str) -> None:
+    """Draw a batch by two workers, print their process ids, and wait to be killed."""
+    batches = _data(recipe({"path": train}, image_views=VIEWS, num_workers=2)).batches()
+    next(batches)
+    print(*(process.pid for process in multiprocessing.active_children()), flush=True)  # noqa: T201
+    time.sleep(600)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 @pytest.mark.parametrize("streaming", [False, True])
