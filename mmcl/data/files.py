@@ -6,7 +6,9 @@ import glob
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
+from mmcl.data.braces import expand_braces
 from mmcl.data.pairs_folder import caption_file, is_picture
 from mmcl.errors import UserError, did_you_mean
 
@@ -22,6 +24,7 @@ _FORMAT_OF_SUFFIX = {
     ".tar": "webdataset",
     ".txt": "text",
 }
+_REMOTE_FORMATS = ("webdataset", "parquet", "jsonl", "text")
 _SAVED_MARKERS = ("state.json", "dataset_dict.json")
 _METADATA_NAMES = frozenset({"metadata.csv", "metadata.jsonl", "metadata.parquet"})
 _SPLIT_NAMES = frozenset({"train", "training", "validation", "valid", "val", "dev", "test", "testing"})
@@ -35,20 +38,22 @@ class Location:
 
     Attributes:
         format: one of `mmcl.recipe_data.SourceConfig.format`, never ``auto``, or the name of an embedded data set.
-        files: what to read, sorted; empty for embedded data sets and the Hub.
+        files: what to read, sorted; empty for embedded data sets, the Hub and other machines.
         folder: the folder itself, when one was given.
+        addresses: what to read from other machines.
     """
 
     format: str
     files: tuple[Path, ...] = ()
     folder: Path | None = None
+    addresses: tuple[str, ...] = ()
 
 
 def locate(path: str, file_format: str, split: str | None, key: str) -> Location:
     """Find out what ``path`` is.
 
     Args:
-        path: an embedded data set, a file, a folder, a glob pattern, or a hub id.
+        path: an embedded data set, a file, a folder, a pattern of files, an address or a pattern of such, or a hub id.
         file_format: ``auto``, or how to read it.
         split: of a folder that has one folder for each split.
         key: where the recipe says so, such as ``data.train``; errors begin with it.
@@ -60,20 +65,37 @@ def locate(path: str, file_format: str, split: str | None, key: str) -> Location
         return Location(path)
     if file_format == "hub":
         return Location("hub")
+    if "://" in path:
+        return _locate_remote(path, file_format, key)
     local = Path(path).expanduser()
     if local.is_file():
         return Location(_format_of([local], file_format, key), (local,))
     if local.is_dir():
         return _locate_folder(local, file_format, split, key)
-    if glob.has_magic(path):
-        matches = glob.glob(str(local), recursive=True)  # noqa: PTH207 - pathlib refuses absolute patterns
-        files = sorted(Path(match) for match in matches if Path(match).is_file())
-        if not files:
-            raise UserError(f"{key}.path: no file matches {path}")
+    patterns = expand_braces(str(local))
+    if glob.has_magic(path) or len(patterns) > 1:
+        files = [file for pattern in patterns for file in _matches(pattern, key)]
         return Location(_format_of(files, file_format, key), tuple(files))
     if file_format == "auto" and _may_be_hub_id(path):
         return Location("hub")
     raise UserError(missing_path(path, key))
+
+
+def _matches(pattern: str, key: str) -> list[Path]:
+    matches = glob.glob(pattern, recursive=True)  # noqa: PTH207 - pathlib refuses absolute patterns
+    files = sorted(Path(match) for match in matches if Path(match).is_file())
+    if not files:
+        raise UserError(f"{key}.path: no file matches {pattern}")
+    return files
+
+
+def _locate_remote(path: str, file_format: str, key: str) -> Location:
+    addresses = expand_braces(path)
+    found = _format_of([Path(urlsplit(address).path) for address in addresses], file_format, key)
+    if found not in _REMOTE_FORMATS:
+        allowed = ", ".join(_REMOTE_FORMATS)
+        raise UserError(f"{key}.path: {path} is {found}, and at an address may be only {allowed}; download it first")
+    return Location(found, addresses=tuple(addresses))
 
 
 def missing_path(path: str, key: str) -> str:

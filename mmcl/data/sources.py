@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
+from urllib.parse import urlsplit
 
 import datasets
 import numpy as np
@@ -94,13 +95,19 @@ def open_source(config: SourceConfig, key: str = "data.train") -> Source:
         raise UserError(f"{key}.path: {config.path} holds no rows")
     return Source(
         dataset=dataset,
-        name=Path(config.path).name if location.files or location.folder else config.path,
+        name=_name(config.path, location),
         split=config.split or "train",
         key=key,
         image_root=_image_root(config, location),
         columns=columns,
         delimiter=delimiter,
     )
+
+
+def _name(path: str, location: Location) -> str:
+    if location.addresses:
+        return Path(urlsplit(path).path).name  # without what may be a signature
+    return Path(path).name if location.files or location.folder else path
 
 
 @dataclass(frozen=True)
@@ -141,7 +148,8 @@ def _open_csv(asked: _Request) -> AnyDataset:
 
 
 def _open_files(asked: _Request) -> AnyDataset:
-    if all(file.stat().st_size == 0 for file in asked.location.files):
+    files = asked.location.files
+    if files and all(file.stat().st_size == 0 for file in files):
         raise UserError(f"{asked.key}.path: {asked.config.path} is empty")
     builder = {"jsonl": "json"}.get(asked.location.format, asked.location.format)
     if asked.location.folder is None:
@@ -228,7 +236,7 @@ _OPENERS: dict[str, Callable[[_Request], AnyDataset]] = {
 
 
 def _load(builder: str, asked: _Request, **options: Any) -> AnyDataset:
-    files = [glob.escape(str(file.resolve())) for file in asked.location.files]
+    files = [glob.escape(str(file.resolve())) for file in asked.location.files] or list(asked.location.addresses)
     return datasets.load_dataset(
         builder, data_files={"train": files}, split="train", streaming=asked.config.streaming, **options
     )

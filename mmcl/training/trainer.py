@@ -33,6 +33,7 @@ from mmcl.training.data_wait import DataWait
 from mmcl.training.ema import WeightAverage
 from mmcl.training.health import HealthMonitor
 from mmcl.training.micro_batch import WAYS_OUT, FittingGradCache, build_grad_cache
+from mmcl.training.non_finite import name_rows
 from mmcl.training.observer import Observer
 from mmcl.training.optimizer import build_optimizer, set_lr
 from mmcl.training.run_folder import RunFolder
@@ -346,31 +347,13 @@ class Trainer:
         return norm.item()
 
     def _refuse(self, what: str, batch: PairBatch, output: StepOutput) -> None:
-        """Stop before the update, naming the rows whose own embeddings are not finite, or else all of the batch."""
+        """Stop before the update, naming rows."""
         size = self.micro_batch_size or len(batch)
-        starts = range(0, len(batch), size)
-        bad = [row for start in starts for row in self._non_finite(batch.part(start, min(start + size, len(batch))))]
-        named = [row for rows in distributed.gather_objects(bad) for row in rows]
-        rows = named or output.sample_ids.tolist()
-        shown = ", ".join(map(str, rows[:20])) + (f" and {len(rows) - 20} more" if len(rows) > 20 else "")
+        named = name_rows(self.module, batch, output.sample_ids.tolist(), size, self.accelerator.autocast)
         raise RunError(
-            f"step {self.step + 1}: {what}; stopped before the update. "
-            f"{'Rows with non-finite embeddings' if named else 'Rows of the batch'} (sample ids): {shown}. "
+            f"step {self.step + 1}: {what}; stopped before the update. {named} "
             f"The usual remedies: a lower lr, a longer warm-up, precision=fp32"
         )
-
-    @torch.no_grad()
-    def _non_finite(self, batch: PairBatch) -> list[int]:
-        """Return the sample ids of the rows whose embeddings are not finite."""
-        with self.accelerator.autocast():
-            encoded = self.module.encode(batch)
-        bad = torch.zeros(len(batch), dtype=torch.bool, device=batch.sample_ids.device)
-        for (view, _), made in encoded.items():
-            present = batch.rows_of(view)
-            wrong = ~made.embeddings.isfinite().all(dim=1)
-            bad[wrong if present is None else present[wrong]] = True
-        ids: list[int] = batch.sample_ids[bad].tolist()
-        return ids
 
     def _evaluate(self, evaluate: Callable[[int], dict[str, float]]) -> None:
         metrics = evaluate(self.step)

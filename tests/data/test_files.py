@@ -51,9 +51,26 @@ def test_glob_finds_files_in_order(folder: Path) -> None:
     assert [file.name for file in locate(f"{folder}/**/*.csv", "auto", None, "k").files] == ["more.csv", "products.csv"]
 
 
+def test_braces_name_files_and_addresses_in_order(folder: Path) -> None:
+    for number in range(3):
+        (folder / f"train-{number:05d}.tar").write_text("x")
+    found = locate("train-{00000..00002}.tar", "auto", None, "data.train")
+    assert [file.name for file in found.files] == [f"train-{number:05d}.tar" for number in range(3)]
+    remote = locate("https://example.org/train-{00000..00001}.tar?token=a.csv", "auto", None, "data.train")
+    assert (remote.format, remote.files) == ("webdataset", ())
+    assert remote.addresses == tuple(f"https://example.org/train-{number:05d}.tar?token=a.csv" for number in (0, 1))
+
+
 @pytest.mark.parametrize(
     ("path", "file_format", "message"),
     [
+        ("train-{0..1}.tar", "auto", "data.train.path: no file matches train-0.tar"),
+        (
+            "https://example.org/x.csv",
+            "auto",
+            "x.csv is csv, and at an address may be only webdataset,",
+        ),
+        ("https://example.org/x", "auto", "data.train.path: cannot tell how to read x; known are .csv"),
         ("product.csv", "auto", 'data.train.path: there is no product.csv. Did you mean "products.csv"?'),
         ("./gone/far/x.csv", "auto", "data.train.path: there is no ./gone/far/x.csv."),
         ("/a/b/c", "auto", "data.train.path: there is no /a/b/c."),

@@ -7,7 +7,11 @@ import re
 import subprocess
 import sys
 import tarfile
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import datasets
@@ -115,6 +119,36 @@ def test_pictures_stay_encoded(tmp_path: Path, kind: str, streaming: bool) -> No
         assert decode_image(row[column]).tobytes() == picture(index).tobytes()
     assert index == 2
     assert {file: file.stat().st_mtime_ns for file in tmp_path.rglob("*")} == before
+
+
+@pytest.fixture
+def address(tmp_path: Path) -> Iterator[str]:
+    """Of two shards on another machine, which is this one."""
+    for number in range(2):
+        _write_tar(tmp_path / f"shard-{number:02d}.tar")
+    handler = partial(QuietHandler, directory=str(tmp_path))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+class QuietHandler(SimpleHTTPRequestHandler):
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+def test_shards_are_read_from_an_address(address: str) -> None:
+    source = _open(f"{address}/shard-{{00..01}}.tar?token=secret", streaming=True)
+    rows = _rows(source)
+    assert [row["txt"] for row in rows] == [f"text {index}" for index in range(3)] * 2
+    assert decode_image(rows[4]["png"]).tobytes() == picture(1).tobytes()
+    assert (source.name, source.image_root) == ("shard-{00..01}.tar", None)
+
+
+def test_an_address_without_shards_is_one_message(address: str) -> None:
+    with pytest.raises(UserError, match=r"data.train.path: cannot read http.*none.tar as webdataset: Unable to find"):
+        _rows(_open(f"{address}/none.tar", streaming=True))
 
 
 @pytest.mark.parametrize("streaming", [False, True])
