@@ -10,25 +10,31 @@ folder of your own.
     python -m benchmarks.input [--pictures FOLDER] [--batch-size 64] [--num-batches 8] [--rounds 7] [--num-workers 2]
 
 Prints how far the pixels of equal crops are apart, milliseconds per picture, and the ratios, in one process of one
-thread and through workers.
+thread and through workers; and what decoding alone takes by Pillow, by torchvision and, where it is installed, by
+torchcodec, whose pixels are the same.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import random
 import statistics
 import tempfile
 import time
+import warnings
 from collections.abc import Callable, Generator
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 from open_clip.transform import image_transform
 from PIL import Image
 from sklearn.datasets import load_sample_images
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, RandomSampler
+from torchvision.io import decode_jpeg
 
 from mmcl.data.images import decode_image
 from mmcl.data.loader import build_train_data
@@ -127,6 +133,31 @@ def print_parity(paths: list[Path]) -> None:
     print(f"pixels of equal crops: at most {apart.max():.0f} of 255 apart, and {share:.2%} of them apart at all")
 
 
+def print_decoders(paths: list[Path], rounds: int) -> None:
+    """Time decoding alone, in turns."""
+    encoded = [path.read_bytes() for path in paths]
+    decoders: dict[str, Callable[[bytes], Any]] = {"Pillow": lambda data: decode_image(data)}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torchvision's is deprecated
+        decoders["torchvision"] = lambda data: decode_jpeg(torch.frombuffer(bytearray(data), dtype=torch.uint8))
+        with contextlib.suppress(ImportError):
+            from torchcodec.decoders import decode_jpeg as by_torchcodec
+
+            decoders["torchcodec"] = lambda data: by_torchcodec(torch.frombuffer(bytearray(data), dtype=torch.uint8))
+        spent: dict[str, list[float]] = {name: [] for name in decoders}
+        for _ in range(rounds):
+            for name, decode in decoders.items():
+                began = time.perf_counter()
+                for data in encoded:
+                    decode(data)
+                spent[name].append((time.perf_counter() - began) / len(encoded) * 1e3)
+        pixels = [torch.from_numpy(np.array(decode_image(encoded[0]))).permute(2, 0, 1)]
+        pixels += [decode(encoded[0]) for name, decode in decoders.items() if name != "Pillow"]
+    apart = max((other.int() - pixels[0].int()).abs().max().item() for other in pixels)
+    print("  ".join(f"{name} {statistics.median(values):.3f}" for name, values in spent.items()), end="")
+    print(f" ms per picture, decoding alone; pixels at most {apart} apart")
+
+
 def measure(loaders: dict[str, Loader], batch_size: int, num_batches: int, rounds: int) -> dict[str, list[float]]:
     """Milliseconds per picture by contender, one value a round, in turns.
 
@@ -174,6 +205,7 @@ def main() -> None:
         paths = sorted(folder.resolve().rglob("*.jpg"))
         table.write_text("".join(f"{line}\n" for line in ["image,label", *(f'"{path}",picture' for path in paths)]))
         print_parity(paths)
+        print_decoders(paths, arguments.rounds)
         for num_workers in (0, arguments.num_workers):
             print(f"{num_workers} workers" if num_workers else "one process, one thread")
             loaders = contenders(paths, table, arguments.batch_size, num_workers)
