@@ -1,9 +1,9 @@
 """What fine-tuning makes a model forget, and what helps: writes docs/forgetting.md and docs/forgetting.svg.
 
-    make forgetting EMOJI=emoji CLOTHING=clothing        (about half an hour on two cores)
+    make forgetting EMOJI=emoji CLOTHING=clothing        (about three quarters of an hour on two cores)
 
 A small model is pre-trained on drawings of characters and of emoji with their names, then fine-tuned on photographs of
-clothes in six ways. Judged is what it gained, the kind of clothes by zero-shot classification, and what it kept, the
+clothes in eight ways. Judged is what it gained, the kind of clothes by zero-shot classification, and what it kept, the
 emoji as another artist draws them. `EMOJI` holds the folders ``noto`` and ``emojitwo``, each with pictures and a
 ``metadata.jsonl`` of ``file_name``, ``text`` and ``concept``; `CLOTHING` the folders ``train`` and ``validation`` of a
 folder of photographs for each kind.
@@ -62,9 +62,11 @@ WAYS: dict[str, dict[str, Any]] = {
     "LiT (image tower locked)": {"tuning": {"image": "locked"}},
     "layer-wise rates (0.5)": {"tuning": {"layer_decay": 0.5}},
     "L2-SP": {"tuning": {"l2_sp": 20.0}, "weight_decay": 0.0},
+    "distillation from the start": {"objectives": ["clip", {"type": "distillation", "teacher": None, "weight": 1.0}]},
+    "replay": {"batch_size": 2 * FINE_TUNING["batch_size"]},
     "WiSE-FT of full": {"wise_ft": None},
 }
-WISE_FT = "WiSE-FT of full"
+REPLAY, WISE_FT = "replay", "WiSE-FT of full"
 REPORTED = 1
 """The half of the examples that took no part in choosing alpha; every way is judged by it."""
 
@@ -145,12 +147,17 @@ def pretraining(folder: Path, emoji: Path, clothing: Path) -> Job:
 def fine_tuning(folder: Path, emoji: Path, clothing: Path, way: str, seed: int) -> Job:
     """One way to fine-tune, by one seed; full fine-tuning is followed by the interpolations."""
     target, guard = judges(folder, emoji, clothing)
+    train: Any = {"path": str(write_clothes(folder, clothing, "train")), "format": "saved"}
+    columns = {"image": "image", "text": "text", "group": "label", "label": False}
+    if way == REPLAY:  # as many clothes in a batch as otherwise, and as many rows of the pre-training again
+        old = {"path": str(write_pretraining_rows(folder, emoji)), "format": "saved", "weight": 1, "replay": True}
+        train = [{**train, "weight": 1}, {**old, "columns": {**columns, "group": "group"}}]
     overrides = {
         "model": str(folder / "pretrained"),
         "data": {
-            "train": {"path": str(write_clothes(folder, clothing, "train")), "format": "saved"},
+            "train": train,
             "validation": 0,
-            "columns": {"image": "image", "text": "text", "group": "label", "label": False},
+            "columns": columns,
             "image_views": [{"random_resized_crop": [0.6, 1.0], "horizontal_flip": 0.5}],
             "num_workers": 0,
         },
@@ -214,7 +221,7 @@ def draw(found: dict[str, tuple[Judged, Judged, Judged]], sweep: dict[float, tup
     """Draw what was gained against what was kept, as SVG."""
     matplotlib.use("Agg")
     matplotlib.rcParams["svg.hashsalt"] = "forgetting"  # else no two drawings of the same are equal
-    figure, axes = pyplot.subplots(figsize=(6.4, 4.2))
+    figure, axes = pyplot.subplots(figsize=(8.6, 4.2))
     kept, gained = zip(*sweep.values(), strict=True)
     axes.plot(kept, gained, color="0.7", zorder=0, label="between before and full, by tenths")
     for way, (target, *guards) in found.items():
@@ -224,7 +231,7 @@ def draw(found: dict[str, tuple[Judged, Judged, Judged]], sweep: dict[float, tup
     axes.set_xlabel("kept: emoji by another artist, recall at 1, mean of both directions, percent")
     axes.set_ylabel("gained: kinds of clothes, zero-shot accuracy, percent")
     axes.grid(alpha=0.3)
-    axes.legend(fontsize="small")
+    axes.legend(fontsize="small", loc="upper left", bbox_to_anchor=(1.01, 1.0))
     figure.tight_layout()
     figure.savefig(path, metadata={"Date": None})
     pyplot.close(figure)
