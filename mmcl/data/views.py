@@ -12,6 +12,7 @@ from torch import Tensor
 from torchvision.transforms import InterpolationMode, v2
 from torchvision.transforms.v2 import functional as F
 
+from mmcl.data.crop import draw_crop
 from mmcl.data.finish import SOLARIZE_THRESHOLD, Finish, blur_size
 from mmcl.recipe_data import AffineConfig, ImageViewConfig
 from mmcl.towers.pixels import resize_image, to_tensor
@@ -46,8 +47,7 @@ class ImageView:
         side = preprocessing.resize_to or size
         self._shrink = replace(preprocessing, size=2 * size, resize_to=2 * side)
         self._fit = replace(preprocessing, resize_to=None)
-        area, jitter = config.random_resized_crop, config.color_jitter
-        self._crop = None if area is None else v2.RandomResizedCrop(size, scale=area)
+        jitter = config.color_jitter
         self._affine = _affine(config.affine)
         self._jitter = None if jitter is None else v2.ColorJitter(*jitter)
         self._blur = v2.GaussianBlur(blur_size(size), _BLUR_SIGMA)
@@ -88,10 +88,9 @@ class ImageView:
 
     def _resized(self, image: Image.Image) -> Tensor:
         """Return ``(1 or 3, size, size)`` uint8."""
-        if self._crop is not None:
-            box = self._crop.make_params([image])
-            cut = (box["top"], box["left"], box["height"], box["width"])
-            pixels = resize_image(image, (self.size, self.size), self.interpolation, cut)
+        if self.config.random_resized_crop is not None:
+            box = draw_crop(image.height, image.width, self.config.random_resized_crop)
+            pixels = resize_image(image, (self.size, self.size), self.interpolation, box)
             return pixels if self._affine is None else to_tensor(self._distorted(_to_image(pixels)))
         plain = self.preprocessing
         if self._affine is not None:
