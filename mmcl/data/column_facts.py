@@ -15,7 +15,7 @@ from PIL import Image
 
 from mmcl.data.columns import Roles
 from mmcl.data.images import UnreadableImage, decode_image
-from mmcl.data.rows import RowReader
+from mmcl.data.row_reader import RowReader
 from mmcl.data.sources import Source
 
 _NUM_CELLS = 64

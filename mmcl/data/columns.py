@@ -65,7 +65,9 @@ class Roles:
         """Return ``image <- image_path   text <- title``, the roles that are played."""
         played = ((role, getattr(self, role)) for role in ROLES)
         named = ((role, ", ".join(columns) if role == "negatives" else columns) for role, columns in played if columns)
-        made = [f"text <- {len(self.caption_templates)} templates of {self.label}"] if self.caption_templates else []
+        made = []
+        if self.caption_templates and self.label:
+            made = [f"text <- {len(self.caption_templates)} templates of {self.label}"]
         return "   ".join([*(f"{role} <- {columns}" for role, columns in named), *made])
 
 

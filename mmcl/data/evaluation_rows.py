@@ -19,7 +19,7 @@ from mmcl.data.mixed_reader import MixedReader
 from mmcl.data.mixture import TrainSource
 from mmcl.data.picture_scan import scan_pictures
 from mmcl.data.quarantine import Quarantine, QuarantineRecord
-from mmcl.data.rows import RowReader
+from mmcl.data.row_reader import RowReader
 from mmcl.data.scan import needs_of_whole_rows, scan_rows
 from mmcl.data.sources import Source, open_source
 from mmcl.errors import UserError

@@ -55,3 +55,8 @@ def _scramble(state: int) -> int:
     state = (state ^ (state >> 30)) * 0xBF58476D1CE4E5B9 & _MASK
     state = (state ^ (state >> 27)) * 0x94D049BB133111EB & _MASK
     return state ^ (state >> 31)
+
+
+def chain_hash(previous: str, sample_ids: list[int]) -> str:
+    """Extend the hash of all sample ids seen so far, in order."""
+    return hashlib.sha256(f"{previous}{sample_ids}".encode()).hexdigest()

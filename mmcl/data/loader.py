@@ -35,7 +35,8 @@ from mmcl.data.plans import BatchPlan, IndexedPlan
 from mmcl.data.prompts import check_class_names
 from mmcl.data.quarantine import Quarantine
 from mmcl.data.remarks import RowFacts, bytes_never_cut, remarks_on
-from mmcl.data.rows import BatchBuilder, BatchRequest, BuiltBatch, RowReader
+from mmcl.data.row_reader import RowReader
+from mmcl.data.rows import BatchBuilder, BatchRequest, BuiltBatch
 from mmcl.data.sampler import EpochPlan
 from mmcl.data.scan import BoolArray, has_picture
 from mmcl.data.split import is_held_out

@@ -16,7 +16,7 @@ from mmcl.data.needs import RowNeeds
 from mmcl.data.picture_scan import PictureScan, scan_pictures
 from mmcl.data.remarks import bytes_never_cut
 from mmcl.data.repeats import RowKeys
-from mmcl.data.rows import RowReader
+from mmcl.data.row_reader import RowReader
 from mmcl.data.scan import BoolArray, RowScan, needs_of_whole_rows, scan_rows
 from mmcl.data.sources import Source
 from mmcl.text.tokenizer import TextTokenizer

@@ -10,7 +10,7 @@ import numpy as np
 
 from mmcl.data.columns import Roles
 from mmcl.data.hashing import Int64Array
-from mmcl.data.rows import RowReader
+from mmcl.data.row_reader import RowReader
 
 
 class MixedReader(RowReader):

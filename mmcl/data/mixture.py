@@ -15,7 +15,7 @@ from mmcl.data.hashing import Int64Array
 from mmcl.data.labels import UNKNOWN, index_labels
 from mmcl.data.mixed_reader import MixedReader
 from mmcl.data.needs import RowNeeds
-from mmcl.data.rows import RowReader
+from mmcl.data.row_reader import RowReader
 from mmcl.data.sampler import EpochPlan
 from mmcl.data.scan import BoolArray, RowScan, scan_rows
 from mmcl.data.sources import Source, open_source

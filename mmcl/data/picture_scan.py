@@ -14,7 +14,7 @@ from PIL import Image
 from mmcl.data.hashing import Int64Array
 from mmcl.data.images import UnreadableImage, decode_image
 from mmcl.data.quarantine import QuarantineRecord
-from mmcl.data.rows import RowReader
+from mmcl.data.row_reader import RowReader
 
 _PICTURES_AT_A_TIME = 512
 

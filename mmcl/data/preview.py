@@ -21,7 +21,7 @@ from mmcl.data.hashing import mix
 from mmcl.data.images import UnreadableImage, decode_image
 from mmcl.data.mixture import TrainSource, open_train_sources, reader_of
 from mmcl.data.needs import NeedyObjective, RowNeeds
-from mmcl.data.rows import RowReader
+from mmcl.data.row_reader import RowReader
 from mmcl.data.sampler import shuffled
 from mmcl.data.views import ImageView
 from mmcl.errors import UserError

@@ -12,90 +12,17 @@ from PIL import Image
 from torch import Tensor
 
 from mmcl.batch import PairBatch, TokenBatch
-from mmcl.data.columns import Roles
 from mmcl.data.hashing import Int64Array, mix
 from mmcl.data.images import UnreadableImage, decode_image
 from mmcl.data.pictures import PictureCache
-from mmcl.data.prompts import texts_in
 from mmcl.data.quarantine import QuarantineRecord
-from mmcl.data.scan import has_picture, missing_reason, reason_of
-from mmcl.data.sources import Source
+from mmcl.data.row_reader import RowReader
+from mmcl.data.scan import has_picture
 from mmcl.data.views import ImageView
 from mmcl.text.tokenizer import TextTokenizer
 
 # What a random number is for; different purposes must not share numbers.
 _VIEW, _CAPTION, _AGAIN = 11, 12, 13
-
-
-class RowReader:
-    """Reads pictures and captions of rows, without decoding.
-
-    Args:
-        source: where from.
-        roles: its columns.
-        parts: of a row that are read, as `mmcl.data.needs` calls them; by default picture and caption.
-    """
-
-    def __init__(self, source: Source, roles: Roles, parts: Sequence[str] = ("image", "text.0")) -> None:
-        self.roles = roles
-        self.columns = {part: column for part in parts if (column := roles.column_of(part)) is not None}
-        texts = list(dict.fromkeys(column for part, column in self.columns.items() if part != "image"))
-        every = list(dict.fromkeys([*self.columns.values()]))
-        # Indexed rows are read by position; a stream's come with the request.
-        is_read = not source.is_stream
-        self.dataset = source.dataset.select_columns(every) if is_read and every else None
-        self._texts = source.dataset.select_columns(texts) if is_read and texts else None
-        self.num_rows = len(source.dataset) if is_read else 0
-        self.source = replace(source, dataset=None)
-
-    def locate(self, position: int) -> tuple[int, str]:
-        """Return the row's position in its source, and the name of that."""
-        return position, self.source.name
-
-    def read(self, positions: Int64Array, with_pictures: bool = True) -> list[dict[str, Any]]:
-        """Return the rows of an indexed source at the positions, in order."""
-        dataset = self.dataset if with_pictures else self._texts
-        if dataset is None or not len(positions):
-            return [{} for _ in positions]
-        cells = dataset[positions.tolist()]
-        return [dict(zip(cells, row, strict=True)) for row in zip(*cells.values(), strict=True)]
-
-    def picture(self, row: Mapping[str, Any]) -> Any:
-        """Return the row's picture as `decode_image` takes it, relative paths resolved."""
-        value = row.get(self.columns.get("image", ""))
-        if isinstance(value, str):
-            return self.source.resolve(value)
-        if isinstance(value, Mapping) and value.get("bytes") is None and value.get("path") is not None:
-            return {"bytes": None, "path": self.source.resolve(value["path"])}
-        return value
-
-    def path(self, row: Mapping[str, Any]) -> str | None:
-        """Return the path of the row's picture, where it has one."""
-        value = self.picture(row)
-        path = value.get("path") if isinstance(value, Mapping) else value
-        return path if isinstance(path, str) else None
-
-    def captions(self, row: Mapping[str, Any], part: str = "text.0") -> tuple[str, ...]:
-        """Return the row's usable captions, or those of another text; empty without a column for it.
-
-        Raises:
-            ValueError: there is none.
-        """
-        return texts_in(row[self.columns[part]], part, self.roles) if part in self.columns else ()
-
-    def parts_of(self, row: Mapping[str, Any]) -> tuple[set[str], dict[str, str]]:
-        """Return which parts a row has, and why it has not the others."""
-        has, wrong = set(), {}
-        for part, column in self.columns.items():
-            try:
-                if part != "image":
-                    texts_in(row[column], part, self.roles)
-                elif not has_picture(row[column]):
-                    raise ValueError(missing_reason(part))
-                has.add(part)
-            except ValueError as reason:
-                wrong[part] = reason_of(reason, part)
-        return has, wrong
 
 
 @dataclass(frozen=True)
@@ -212,10 +139,7 @@ class BatchBuilder(torch.utils.data.Dataset[BuiltBatch]):
     def __getitem__(self, request: BatchRequest) -> BuiltBatch:
         kept: list[int] = []
         records = list(request.left_out)
-        texts = range(self.num_texts)
-        columns = _Columns(
-            [[] for _ in self.views], [[] for _ in self.views], [], [[] for _ in texts], [[] for _ in texts]
-        )
+        columns = _Columns.empty(len(self.views), self.num_texts)
         with torch.random.fork_rng(devices=[]):  # once for the batch: it costs more than a small picture
             for index, (position, row) in enumerate(zip(request.positions.tolist(), self._rows(request), strict=True)):
                 try:

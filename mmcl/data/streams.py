@@ -13,7 +13,8 @@ from mmcl.data.hashing import mix
 from mmcl.data.labels import UNKNOWN, class_index
 from mmcl.data.needs import RowNeeds
 from mmcl.data.quarantine import QuarantineRecord
-from mmcl.data.rows import BatchRequest, RowReader
+from mmcl.data.row_reader import RowReader
+from mmcl.data.rows import BatchRequest
 from mmcl.data.sampler import shuffled
 from mmcl.data.scan import group_of
 from mmcl.data.sources import Source, reading

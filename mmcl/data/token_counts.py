@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from mmcl.data.loader import TrainData
 from mmcl.data.plans import IndexedPlan
-from mmcl.data.rows import RowReader
+from mmcl.data.row_reader import RowReader
 from mmcl.errors import UserError
 
 _ROWS_AT_A_TIME = 2048

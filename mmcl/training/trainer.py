@@ -18,6 +18,7 @@ from mmcl import distributed
 from mmcl.batch import PairBatch
 from mmcl.batch_norm import use_global_batch_norm
 from mmcl.data.finish import finished
+from mmcl.data.hashing import chain_hash
 from mmcl.data.loader import TrainData
 from mmcl.data.token_counts import count_tokens
 from mmcl.distributed import RowSizes
@@ -373,11 +374,6 @@ def count_steps(recipe: Recipe, steps_per_epoch: int | None) -> int:
     if steps_per_epoch is None:
         raise UserError("the length of a stream is not known: give max_steps instead of epochs")
     return max(1, math.ceil(recipe.epochs * steps_per_epoch))
-
-
-def chain_hash(previous: str, sample_ids: list[int]) -> str:
-    """Extend the hash of all sample ids seen so far, in order."""
-    return hashlib.sha256(f"{previous}{sample_ids}".encode()).hexdigest()
 
 
 def _mix(*numbers: int) -> int:

@@ -17,7 +17,7 @@ from mmcl.data.captions import captions_of, normalise_text
 from mmcl.data.columns import Roles, resolve_roles
 from mmcl.data.hashing import Int64Array
 from mmcl.data.loader import check_paths_exist
-from mmcl.data.rows import RowReader
+from mmcl.data.row_reader import RowReader
 from mmcl.data.scan import group_of
 from mmcl.data.sources import Source, open_source
 from mmcl.embedder import ModelEmbedder

@@ -20,7 +20,7 @@ from mmcl.data.hashing import Int64Array
 from mmcl.data.images import UnreadableImage
 from mmcl.data.loader import check_paths_exist
 from mmcl.data.quarantine import QuarantineRecord
-from mmcl.data.rows import RowReader
+from mmcl.data.row_reader import RowReader
 from mmcl.data.scan import has_picture, missing_reason
 from mmcl.data.sources import Source, open_source
 from mmcl.embedder import ModelEmbedder

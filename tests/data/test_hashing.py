@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mmcl.data.hashing import mix, mix_array, stable_id
+from mmcl.data.hashing import chain_hash, mix, mix_array, stable_id
 
 
 def test_ids_are_what_they_were_when_splits_were_first_made() -> None:
@@ -37,3 +37,9 @@ def test_bits_are_uniform() -> None:
     values = mix_array(np.arange(20_000), 3)
     ones = [(values >> np.uint64(bit) & np.uint64(1)).mean() for bit in range(64)]
     assert 0.48 < min(ones) < max(ones) < 0.52
+
+
+def test_the_hash_of_the_order_depends_on_the_order() -> None:
+    one = chain_hash(chain_hash("", [1, 2]), [3])
+    assert one != chain_hash(chain_hash("", [2, 1]), [3])
+    assert one != chain_hash(chain_hash("", [1]), [2, 3])

@@ -7,7 +7,7 @@ import pytest
 
 from mmcl.data.columns import Roles
 from mmcl.data.mixed_reader import MixedReader
-from mmcl.data.rows import RowReader
+from mmcl.data.row_reader import RowReader
 from mmcl.data.sources import open_source
 from mmcl.recipe_data import SourceConfig
 from tests.data.builders import write_lines, write_pairs, write_pictures

@@ -8,7 +8,7 @@ from PIL import Image
 
 from mmcl.data.columns import Roles
 from mmcl.data.picture_scan import pixel_hash, scan_pictures
-from mmcl.data.rows import RowReader
+from mmcl.data.row_reader import RowReader
 from mmcl.data.sources import open_source
 from mmcl.recipe_data import SourceConfig
 from tests.data.builders import encoded, picture, write_lines

@@ -9,7 +9,8 @@ import torch
 
 from mmcl.data.columns import resolve_roles
 from mmcl.data.finish import finished
-from mmcl.data.rows import BatchBuilder, BatchRequest, BuiltBatch, RowReader
+from mmcl.data.row_reader import RowReader
+from mmcl.data.rows import BatchBuilder, BatchRequest, BuiltBatch
 from mmcl.data.sources import open_source
 from mmcl.data.views import ImageView
 from mmcl.recipe_data import AffineConfig, ColumnsConfig, ImageViewConfig, SourceConfig
@@ -293,11 +294,3 @@ def test_pictures_of_a_stream_are_not_kept(tmp_path: Path) -> None:
         batch = builder[_request(0, rows=[{"image": encoded(picture(seed)), "text": "a"}])].batch
         assert batch is not None
         assert torch.equal(batch.images[0][0], PREPROCESSING.resize(picture(seed)))
-
-
-def test_only_the_columns_of_the_parts_are_read(tmp_path: Path) -> None:
-    source = open_source(SourceConfig(path=str(write_pairs(tmp_path))))
-    roles = resolve_roles(source, ColumnsConfig())
-    assert RowReader(source, roles, ("text.0",)).read(np.array([1])) == [{"text": ["caption 1"]}]
-    assert RowReader(source, roles, ("image",)).read(np.array([1])) == [{"image": "1.png"}]
-    assert RowReader(source, roles, ("image",)).read(np.array([1, 2]), False) == [{}, {}]

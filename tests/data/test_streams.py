@@ -8,7 +8,8 @@ import pytest
 
 from mmcl.data.columns import Roles
 from mmcl.data.needs import RowNeeds
-from mmcl.data.rows import BatchRequest, RowReader
+from mmcl.data.row_reader import RowReader
+from mmcl.data.rows import BatchRequest
 from mmcl.data.sources import open_source
 from mmcl.data.streams import StreamPlan
 from mmcl.errors import UserError

@@ -18,7 +18,7 @@ from mmcl.training.accelerator import build_accelerator
 from mmcl.training.checkpoint import newest_checkpoint
 from mmcl.training.observer import Observer
 from mmcl.training.run_folder import RunFolder
-from mmcl.training.trainer import Trainer, chain_hash, count_steps
+from mmcl.training.trainer import Trainer, count_steps
 from tests.tiny import tiny_recipe
 
 HEALTH = ("spread", "uniformity", "effective_rank")
@@ -146,12 +146,6 @@ def test_steps_come_from_epochs_unless_given(tmp_path: Path) -> None:
     assert count_steps(recipe.model_copy(update={"max_steps": 7}), 10) == 7
     with pytest.raises(UserError, match="max_steps"):
         count_steps(recipe, None)
-
-
-def test_the_hash_of_the_order_depends_on_the_order() -> None:
-    one = chain_hash(chain_hash("", [1, 2]), [3])
-    assert one != chain_hash(chain_hash("", [2, 1]), [3])
-    assert one != chain_hash(chain_hash("", [1]), [2, 3])
 
 
 def test_a_run_is_not_resumed_on_changed_data(tmp_path: Path) -> None:
