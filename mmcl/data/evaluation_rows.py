@@ -78,7 +78,8 @@ class EvaluationRows:
         labels: one class name per row; None without a label column.
         ids: the rows' positions in their source.
         left_out: the rows that cannot be used, with reasons.
-        pictures: one hash per row, equal for rows that show the same pixels; empty where pictures or texts lack.
+        pictures: one hash per row, equal for rows that show the same pixels; empty where pictures or texts lack. Of
+            several sources, a row of one that has no texts has an empty hash.
     """
 
     name: str
@@ -227,6 +228,9 @@ def join_rows(parts: Sequence[EvaluationRows]) -> EvaluationRows:
         labels=[label for part in parts for label in part.labels or []] if has_labels else None,
         ids=[int(start) + row for part, start in zip(parts, firsts, strict=True) for row in part.ids],
         left_out=tuple(record for part in parts for record in part.left_out),
+        pictures=tuple(pixels for part in parts for pixels in part.pictures or [b""] * len(part))
+        if any(part.pictures for part in parts)
+        else (),
     )
 
 

@@ -119,7 +119,9 @@ def check_recipe(
         if each.source.is_stream:
             raise UserError(f"{each.source.key}.streaming: the rows of a stream are met in training; set it to false")
         columns, tell = each.reader.columns, partial(_tell, progress, each.reader.num_rows)
-        roles = replace(each.roles, image=columns.get("image"), text=columns.get("text.0"))
+        # Prompts repeat as often as their class does, which says nothing of the data.
+        text = None if each.roles.caption_templates else columns.get("text.0")
+        roles = replace(each.roles, image=columns.get("image"), text=text)
         look = look_at_rows(each.source, roles, each.columns_key, data.max_pixels, tokenizer, tell, needs)
         guesses = [Guess(role, getattr(roles, role), "as the recipe says", is_given=True) for role in GUESSED_ROLES]
         checks.append(check_rows(look, guesses, data.max_unreadable, _lengths(look, tokenizer, name, reason)))

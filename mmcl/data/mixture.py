@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mmcl.data.columns import Roles, resolve_roles, training_roles
+from mmcl.data.columns import Roles, training_roles
 from mmcl.data.hashing import Int64Array
 from mmcl.data.labels import UNKNOWN, index_labels
 from mmcl.data.mixed_reader import MixedReader
@@ -101,7 +101,7 @@ def open_train_sources(data: DataConfig, needs: RowNeeds, parts: Sequence[str]) 
                 is_replay=config.replay,
             )
         )
-    _check_columns(sources, needs)
+    _check_columns(data, sources, needs)
     return tuple(sources)
 
 
@@ -114,11 +114,12 @@ def _told_apart(sources: Sequence[Source]) -> list[Source]:
     ]
 
 
-def _check_columns(sources: Sequence[TrainSource], needs: RowNeeds) -> None:
+def _check_columns(data: DataConfig, sources: Sequence[TrainSource], needs: RowNeeds) -> None:
     for role in needs.reasons:
-        if not any(getattr(each.roles, role) for each in sources):
+        # Captions may be made of the label, where no column holds any.
+        if not any(each.roles.column_of("text.0") if role == "text" else getattr(each.roles, role) for each in sources):
             first = sources[0]
-            resolve_roles(first.source, first.columns, needs.reasons, first.columns_key, needs.num_negatives)
+            training_roles(first.source, data, first.columns, needs.reasons, first.columns_key, needs.num_negatives)
     for each in sources:
         if needs.wanted and not needs.is_usable(each.reader.columns.keys()):
             raise UserError(

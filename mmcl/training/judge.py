@@ -93,7 +93,7 @@ def build_tasks(
             )
         name = config.name or rows.name
         if isinstance(config, RetrievalConfig):
-            tasks.append(_retrieval_task(rows, name))
+            tasks.append(_retrieval_task(_with_texts(rows, tell) if config.data is None else rows, name))
         elif isinstance(config, ZeroShotClassificationConfig):
             tasks.append(_zeroshot_task(config, rows, name))
         else:
@@ -161,7 +161,17 @@ def _part(rows: EvaluationRows, kept: list[int]) -> EvaluationRows:
         groups=[rows.groups[index] for index in kept],
         labels=None if rows.labels is None else [rows.labels[index] for index in kept],
         ids=[rows.ids[index] for index in kept],
+        pictures=tuple(rows.pictures[index] for index in kept) if rows.pictures else (),
     )
+
+
+def _with_texts(rows: EvaluationRows, tell: Callable[[str], None]) -> EvaluationRows:
+    """Return the held-out rows that have a text of their own, where any has; prompts of a class are none."""
+    kept = [index for index, texts in enumerate(rows.texts) if texts]
+    if not kept or len(kept) == len(rows):
+        return rows
+    tell(f"{rows.name}: {len(rows) - len(kept):,} rows held out have no text of their own; retrieval leaves them out")
+    return _part(rows, kept)
 
 
 class _OpenedRows:

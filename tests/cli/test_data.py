@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from mmcl.cli.data import app
 from mmcl.errors import UserError
-from tests.data.builders import write_pairs
+from tests.data.builders import write_lines, write_pairs, write_pictures
 
 
 @pytest.fixture(autouse=True)
@@ -123,6 +123,17 @@ def test_check_of_a_recipe_looks_at_each_of_its_sources(tmp_path: Path) -> None:
         assert said[here + 1] == f"{number} rows   image <- image   text <- text   group <- group"
         assert said[here + 2] == "pictures   all can be read; none repeats, by pixels"
     assert [check["num_rows"] for check in json.loads(_check(_mixed(tmp_path / "json"), "--json"))] == [12, 6]
+
+
+def test_prompts_of_a_class_are_no_captions_that_repeat(tmp_path: Path) -> None:
+    rows = [{"image": name, "label": "cat"} for name in write_pictures(tmp_path, 6)]
+    data = {"train": str(write_lines(tmp_path / "cats.jsonl", rows)), "caption_templates": ["a {}."]}
+    (tmp_path / "cats.yaml").write_text(json.dumps({"base": "clip/finetune", "data": data}))
+    assert _check(tmp_path / "cats.yaml").splitlines()[1:] == [
+        "6 rows   image <- image   label <- label",
+        "pictures   all can be read; none repeats, by pixels",
+        "labels     1 classes",
+    ]
 
 
 def test_check_of_a_recipe_stops_where_its_run_would(tmp_path: Path) -> None:

@@ -281,3 +281,15 @@ def test_prompts_of_class_names_go_beside_the_captions_of_another_source(tmp_pat
             seen[row < 20].add(text)
     assert seen[True] == {"a cat.", "a dog.", "my cat!", "my dog!"}
     assert seen[False] == {f"captioned {row}" for row in range(20)}
+
+
+def test_prompts_of_class_names_need_no_captions_and_a_source_without_labels_has_none(tmp_path: Path) -> None:
+    labelled = _rows(tmp_path, "labelled", 20, text=None, label=lambda row: ("cat", "dog")[row % 2])
+    bare = _rows(tmp_path, "bare", 20, text=None)
+    data = _data([str(labelled), str(bare)], CLIP, SIMCLR, caption_templates=("a {}.",), validation=0)
+    assert [each.roles.described() for each in data.sources] == [
+        "image <- image   label <- label   text <- 1 templates of label",
+        "image <- image",
+    ]
+    with pytest.raises(UserError, match=r"caption_templates are filled with the label, and bare.jsonl .* no column"):
+        _data([str(bare), str(bare)], CLIP, SIMCLR, caption_templates=("a {}.",), validation=0)

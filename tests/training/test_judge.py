@@ -63,6 +63,30 @@ def test_a_picture_with_a_row_for_each_caption_is_no_rival_of_itself(tmp_path: P
     assert [(picture, task.texts[text]) for picture, text in task.own_texts] == [(0, "a"), (0, "b"), (1, "c"), (2, "d")]
 
 
+def test_beside_prompts_of_classes_retrieval_is_of_the_rows_held_out_with_captions(tmp_path: Path) -> None:
+    recipe, captioned = tiny_recipe(tmp_path), save_pairs(tmp_path / "captioned", 20, 20).with_name("two.csv")
+    lines = [f"{row}.png,{caption} {row},g{row}" for row in range(20) for caption in ("alpha", "beta")]
+    captioned.write_text("\n".join(["image,text,group", *lines]))
+    train = [str(tmp_path / "data" / "pairs.csv"), {"path": str(captioned), "columns": {"text": "text"}}]
+    data_fields = {"train": train, "validation": 0.4, "caption_templates": ["a {}"]}
+    recipe = Recipe.model_validate(recipe.model_dump() | {"data": data_fields, "evaluate": ["retrieval"]})
+    model = build_model(recipe.model, recipe.seed)
+    rows = validation_rows(recipe, build_train_data(recipe, model.preprocessing, model.tokenizer))
+    assert rows is not None
+    with_captions = [row for row in rows.ids if row >= 60]
+    assert 0 < len(with_captions) < len(rows)
+    said: list[str] = []
+    (task,) = build_tasks(recipe.evaluate, recipe.data.columns, validation=rows, tell=said.append)
+    assert isinstance(task, RetrievalTask)
+    assert len(task.images) == len(with_captions)
+    # Two rows show each picture, which is no rival of itself.
+    assert len(set(task.picture_ids)) == len(with_captions) // 2
+    num_others = len(rows) - len(with_captions)
+    assert said == [
+        f"pairs.csv + two.csv: {num_others} rows held out have no text of their own; retrieval leaves them out"
+    ]
+
+
 def test_groups_that_are_the_classes_are_not_resampled_together(tmp_path: Path) -> None:
     pairs = save_pairs(tmp_path)
     task = {"task": "zeroshot_classification"}
