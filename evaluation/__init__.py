@@ -5,7 +5,7 @@ A task is rows of data and a protocol; ``task.evaluate(embedder)`` gives a `Task
 
 from evaluation.baselines import RawPixels
 from evaluation.cached_embedder import CachedEmbedder
-from evaluation.changes import Change, TradeOff, compare_results, format_changes
+from evaluation.changes import Change, TradeOff, compare_results, format_changes, main_metrics
 from evaluation.embedder import Described, Embedder, Embeddings, Picture
 from evaluation.errors import EvaluationError
 from evaluation.report import write_report
@@ -44,6 +44,7 @@ __all__ = [
     "compare_results",
     "format_changes",
     "format_table",
+    "main_metrics",
     "metric_rows",
     "paired_bootstrap",
     "write_report",

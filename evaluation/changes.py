@@ -92,7 +92,7 @@ def compare_results(
         raise EvaluationError(f"results must be of the same tasks, got {tasks[0]} before and {tasks[1]} after")
     found = []
     for first, second in zip(before, after, strict=True):
-        for metric in _main_metrics(second):
+        for metric in main_metrics(second):
             values = _values(first, second, metric) if half is None else _values_of(first, second, metric, half)
             if values is not None:
                 comparison = _compare(first, second, metric, half) if intervals else None
@@ -149,7 +149,8 @@ def outcomes(result: TaskResult, metric: str) -> Outcomes | None:
     return None
 
 
-def _main_metrics(result: TaskResult) -> list[str]:
+def main_metrics(result: TaskResult) -> list[str]:
+    """Return the names of the metrics that a result is compared by; where it has none of the usual, its first."""
     main = [name for name in MAIN_METRICS if name in result.metrics]
     return main or [name for name in result.headline if result.unit(name) == "fraction"][:1]
 

@@ -89,7 +89,7 @@ def render_report(
         training=draw_training(training_log),
         recipe_text=recipe_text,
         versions=library_versions() if versions is None else versions,
-        models=list(dict.fromkeys(result.model for result in results)),
+        models=[name for name in dict.fromkeys(result.model for result in results) if name != title],
     )
 
 

@@ -36,7 +36,10 @@ def preview(
     ),
     rows: Annotated[int, typer.Option("--rows", min=1, help="Rows to show.")] = 12,
 ) -> None:
-    """Draw a contact sheet: some rows as the model will see them, augmented, with their texts."""
+    """Draw a contact sheet: some rows as the model will see them, augmented, with their texts.
+
+    Of data, columns are guessed where none is named.
+    """
     recipe = _load(recipe_or_data, overrides or [])
 
     from mmcl.data.preview import preview_sheet
@@ -155,8 +158,15 @@ def _is_recipe(recipe_or_data: str) -> bool:
 
 
 def _load(recipe_or_data: str, overrides: list[str]) -> Recipe:
+    """Return the recipe; for data alone the one to fine-tune CLIP by, its columns guessed and said if none is named."""
+    from mmcl.data.inspection import with_guessed_columns
     from mmcl.recipe_files import load_recipe
 
     if _is_recipe(recipe_or_data):
         return load_recipe(recipe_or_data, overrides)
-    return load_recipe("clip/finetune", [f"data.train={recipe_or_data}", *overrides])
+    recipe = load_recipe("clip/finetune", [f"data.train={recipe_or_data}", *overrides])
+    guessed = with_guessed_columns(recipe)
+    if guessed is not recipe:
+        columns = guessed.data.columns.model_dump(exclude_none=True)
+        typer.echo("   ".join(f"{role} <- {column}" for role, column in columns.items()))
+    return guessed

@@ -76,6 +76,11 @@ def _lines(report: MineReport) -> Iterator[str]:
     left_out = f"; {report.num_left_out:,} could not be compared" if report.num_left_out else ""
     yield f"negatives   {counts}{left_out}"
     yield f"dropped     {report.num_too_near:,} candidates by the margin, {report.num_of_group:,} as of the row's group"
+    if 2 * report.num_with.get(0, 0) > report.num_rows:
+        yield (
+            "warning: most rows have no negative. Where the margin dropped them, the model hardly tells a row's own"
+            " caption from others: mine with one that does, or with a smaller --relative-margin"
+        )
     if report.replaces:
         yield "replaced    the column negatives that the data had"
     if report.image_root is not None:

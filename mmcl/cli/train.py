@@ -178,7 +178,8 @@ def format_run(run: Run) -> str:
     from evaluation import format_changes, format_table
     from mmcl.cli.hints import next_steps
 
-    lines = [] if not run.results else [format_table(run.results), ""]
+    lines = [] if run.sweep is None else [f"what is exported, alpha = {run.sweep.alpha:g}"]
+    lines += [] if not run.results else [format_table(run.results), ""]
     lines += [format_changes(run.changes), ""] if run.changes else []
     if run.sweep is not None:
         label = f"alpha = {run.sweep.alpha:g}"

@@ -36,7 +36,7 @@ def read_columns(file: Path, delimiter: str, key: str) -> list[str]:
             columns, first = next(reader, []), next(reader, [])
             others = {other: next(csv.reader(lines, delimiter=other), []) for other in _LIKELY if not lines.seek(0)}
     except (UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{key}.path: {file.name} is not csv text in UTF-8: {error}") from error
+        raise UserError(f"{key}.path: {file.name} is not csv text in UTF-8, save it as such: {error}") from error
     if not columns:
         raise UserError(f"{key}.path: {file.name} is empty")
     fitting = max(others, key=lambda other: len(others[other]))

@@ -103,11 +103,12 @@ def _decode_path(path: Path, max_pixels: int, keep_grey: bool) -> Image.Image:
 
 
 def _nearest_file(path: Path) -> str:
-    """Return the hint for a missing file; looks into its folder only."""
+    """Return the hint for a missing file, in brackets as sentences go on after it; looks into its folder only."""
     try:
-        return did_you_mean(path.name, (entry.name for entry in path.parent.iterdir()))
+        hint = did_you_mean(path.name, (entry.name for entry in path.parent.iterdir()))
     except OSError:
         return ""
+    return f" ({hint.strip()})" if hint else ""
 
 
 def _decode_file(file: BinaryIO, max_pixels: int, keep_grey: bool) -> Image.Image:

@@ -99,6 +99,21 @@ def inspect_data(
     return Inspection(source, guesses, columns, base, recipe, look, _lengths(look, tokenizer, name, reason))
 
 
+def with_guessed_columns(recipe: Recipe) -> Recipe:
+    """Return a recipe of one source with its columns guessed; as it is where it names some, or nothing can be told."""
+    data = recipe.data
+    is_left_open = data.columns == ColumnsConfig() and not data.caption_templates
+    if not is_left_open or not isinstance(data.train, SourceConfig) or data.train.streaming:
+        return recipe
+    source = open_source(data.train)
+    try:
+        guesses = guess_columns(look_at_columns(source), data.columns)
+    except UserError:  # which columns are needed is said in a recipe's words where the rows are read
+        return recipe
+    columns = ColumnsConfig.model_validate({role: guess.column for role, guess in guesses.items() if guess.column})
+    return recipe.model_copy(update={"data": data.model_copy(update={"columns": columns})})
+
+
 def check_recipe(
     recipe: Recipe, progress: Callable[[int, int], None] = lambda num_read, num_rows: None
 ) -> tuple[DataCheck, ...]:

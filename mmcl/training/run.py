@@ -13,7 +13,7 @@ from typing import Any
 
 from torch import Tensor
 
-from evaluation import Change, TaskResult, TradeOff
+from evaluation import Change, TaskResult, TradeOff, main_metrics
 from mmcl import distributed
 from mmcl.data.loader import TrainData, build_train_data
 from mmcl.embedder import ModelEmbedder
@@ -184,12 +184,23 @@ def _evaluate(trainer: Trainer, judges: Judges, before: list[TaskResult], step: 
     with _averaged(trainer):
         found = _judge(trainer.model, trainer.recipe, judges.all, f"step {step}")
     results, guard = judges.split(found)
+    trainer.observer.message(f"step {step}: {'; '.join([*_said(results), *_said(guard, 'guard ')])}")
     limit = trainer.recipe.max_guard_drop
     reason = None if limit is None else fallen(judges.split(before)[1], guard, limit)
     if reason:
         trainer.end(reason)
     metrics = headline_metrics(results)
     return metrics | {f"guard/{name}": value for name, value in headline_metrics(guard).items()}
+
+
+def _said(results: list[TaskResult], kind: str = "") -> list[str]:
+    """Say the main metrics of each result, x 100."""
+    said = []
+    for result in results:
+        values = {name: result.metrics[name] for name in main_metrics(result)}
+        numbers = ", ".join(f"{name} {100 * value:.1f}" for name, value in values.items() if value is not None)
+        said.append(f"{kind}{result.dataset} {numbers}")
+    return said
 
 
 def _copy_of_state(trainer: Trainer) -> dict[str, Tensor]:

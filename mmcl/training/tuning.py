@@ -110,7 +110,9 @@ def _enable_checkpointing(towers: Towers) -> None:
     outermost = [one for one in models if not any(one is not other and one in set(other.modules()) for other in models)]
     for model in outermost:
         if not model.supports_gradient_checkpointing:
-            raise UserError(f"tuning.gradient_checkpointing: {type(model).__name__} does not support it")
+            raise UserError(
+                f"tuning.gradient_checkpointing: {type(model).__name__} does not support it, set it to false"
+            )
         # Renamed in transformers 5.2x.
         enable = getattr(model, "activation_checkpointing_enable", model.gradient_checkpointing_enable)
         enable({"use_reentrant": False})

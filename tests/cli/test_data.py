@@ -32,7 +32,7 @@ def _size(file: Path) -> tuple[int, int]:
 def test_preview_of_data_writes_a_sheet(tmp_path: Path) -> None:
     sheet = tmp_path / "sheet.png"
     said = _preview(write_pairs(tmp_path, 4), "--output", sheet, "--rows", 2)
-    assert said.startswith(str(sheet))
+    assert f"\n{sheet}: " in said
     assert "224 px" in said
     assert _size(sheet)[1] == 8 + 2 * 168
 
@@ -52,6 +52,15 @@ def test_overrides_name_columns(tmp_path: Path) -> None:
     pairs = write_pairs(tmp_path, 4)
     with pytest.raises(UserError, match=r'data.columns.text: no column "txt" in pairs.jsonl'):
         _preview(pairs, "data.columns.text=txt", "-o", tmp_path / "sheet.png")
+
+
+def test_preview_of_data_guesses_columns_and_says_so(tmp_path: Path) -> None:
+    write_pairs(tmp_path, 4)
+    names = sorted(file.name for file in tmp_path.glob("*.png"))
+    rows = "".join(f"{name},a thing of number {index}\n" for index, name in enumerate(names))
+    (tmp_path / "photos.csv").write_text("file,title\n" + rows)
+    said = _preview(tmp_path / "photos.csv", "-o", tmp_path / "sheet.png")
+    assert said.startswith("image <- file   text <- title\n")
 
 
 def test_output_that_cannot_be_written_is_one_message(tmp_path: Path) -> None:

@@ -7,8 +7,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from mmcl.cli.main import main
+from mmcl.cli.mine import _lines
 from mmcl.export import ModelCardFacts, export_model
 from mmcl.model import build_model
+from mmcl.vectors.mine import MineReport
 from tests.tiny import resnet_pair, save_pairs, save_tokenizer
 from tests.towers.tiny_configs import scramble
 
@@ -35,6 +37,15 @@ def test_it_says_what_it_found_and_what_it_dropped(
     assert lines[2] == f"pictures    relative paths start from {pairs.parent}: give it as data.train.image_root"
     assert lines[3] == f"{output}: 30 rows"
     assert pq.read_table(output).column_names == ["image", "text", "group", "label", "negatives"]
+
+
+def test_it_warns_where_most_rows_are_left_without() -> None:
+    def said(num_without: int) -> str:
+        num_with = {3: 10 - num_without, 0: num_without}
+        return "\n".join(_lines(MineReport(Path("m.parquet"), 10, 0, num_with, 40, 0, False, None)))
+
+    assert "warning: most rows have no negative." in said(6)
+    assert "warning" not in said(5)
 
 
 @pytest.mark.parametrize(

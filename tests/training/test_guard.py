@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import html
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,15 @@ def test_a_trained_model_without_a_guard_is_warned_of(finished: Run, tmp_path: P
     run = run_recipe(recipe, observer=listener)
     assert any(line.startswith("warning: no guard: what fine-tuning") for line in listener.lines)
     assert [change.is_guard for change in run.changes] == [False, False]
+
+
+def test_what_is_reached_on_the_way_is_said(tmp_path: Path) -> None:
+    listener = Listener()
+    run_recipe(guarded(tmp_path, eval_every=1, max_steps=2, wise_ft=[]), observer=listener)
+    number = r"\d+\.\d"
+    both = f"text_retrieval_recall@1 {number}, image_retrieval_recall@1 {number}"
+    (said,) = [line for line in listener.lines if line.startswith("step 1: ")]
+    assert re.fullmatch(f"step 1: pairs.csv {both}; guard other {both}", said)
 
 
 def test_training_ends_where_the_guard_has_fallen_too_far(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

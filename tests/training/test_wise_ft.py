@@ -147,9 +147,11 @@ def test_it_says_what_it_recommends(finished: tuple[Recipe, Run]) -> None:
     _, run = finished
     assert run.sweep is not None
     label = f"alpha = {run.sweep.alpha:g}"
+    assert format_run(run).startswith(f"what is exported, {label}\ndataset")
     assert f"recommended and exported: {label}" in format_run(run)
     page = run.report.read_text()
     assert f"Recommended: {label}" in page
+    assert f"Of what is exported, {label}, on all examples." in page
     assert page.count('<circle class="mark') == 3
 
 

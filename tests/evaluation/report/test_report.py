@@ -112,6 +112,12 @@ def test_everything_a_reader_expects_is_there() -> None:
     assert page.count("data:image/png;base64,") > 20
 
 
+def test_the_model_is_named_once_where_the_page_is_called_after_it() -> None:
+    judged = list(results(list(COLOURS), ColourEmbedder()))
+    assert '<p class="soft">colours</p>' in render_report("Run", judged)
+    assert '<p class="soft">colours</p>' not in render_report("colours", judged)
+
+
 def test_each_result_is_headed_by_its_data_and_its_task() -> None:
     one, two = (TaskResult("digits", "m", task, {"acc1": 0.5}, 9) for task in ("knn", "linear_probe"))
     page = render_report("Run", [one, two])
