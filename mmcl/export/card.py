@@ -12,6 +12,7 @@ from huggingface_hub import EvalResult, ModelCardData
 from evaluation import Change
 from evaluation.changes import cells_of
 from mmcl.export.forms import Form
+from mmcl.export.further_packages import further_packages
 from mmcl.export.snippets import FORM_NOTES, TITLES, conversions_of, snippet_of
 from mmcl.export.verify import MIN_COSINE, FormCheck
 from mmcl.model import TwoTower
@@ -180,7 +181,9 @@ def _opening(model: TwoTower, form: Form, checks: Sequence[FormCheck]) -> str:
     things = {"image": "pictures of odd sizes", "text": "texts of odd lengths"}
     compared = " and ".join(things[modality] for modality in model.towers.modalities)
     note = f"Compared on {compared}; smallest cosine, at least {MIN_COSINE} to hold."
-    return "\n\n".join(["## Use", table, note, *snippets, FORM_NOTES[form], *conversions_of(form)])
+    return "\n\n".join(
+        ["## Use", table, note, *further_packages(model, form), *snippets, FORM_NOTES[form], *conversions_of(form)]
+    )
 
 
 def _outcome(check: FormCheck) -> str:
