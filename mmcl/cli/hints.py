@@ -37,7 +37,8 @@ def next_steps(run: Run) -> list[str]:
                 f"mmcl evaluate {path} --task retrieval --data pairs.csv --image IMAGE --text TEXT",
             ),
             ("embed with it in Python", f"{loaded}.encode_texts(['a text'])"),
-            ("fine-tune CLIP on your pairs", "mmcl train clip/finetune data=pairs.csv --dry-run"),
+            ("embed a whole data set", f"mmcl embed {path} pairs.csv -o vectors.parquet --what image --image IMAGE"),
+            ("fine-tune it on pairs of your own", f"mmcl init pairs.csv --model {path}"),
         ]
     width = max(len(purpose) for purpose, _ in steps)
     return [f"{purpose:{width}}   {command}" for purpose, command in steps]

@@ -97,7 +97,7 @@ def export_to_open_clip(model: TwoTower, folder: Path, card: ModelCardFacts) -> 
     """
     before = model.preprocessing
     if before is None:
-        raise UserError(f"{model.origin} has no open_clip form: it embeds texts alone")
+        raise UserError("the model has no open_clip form: it embeds texts alone")
     model.preprocessing = as_open_clip_crops(before)
     try:
         return export_model(model, folder, card, "open_clip", must_hold=True)

@@ -65,7 +65,7 @@ def write_as_open_clip(model: TwoTower, folder: Path) -> Description:
     try:
         config, state = convert(model)
     except NoFormError as reason:
-        raise UserError(f"{model.origin} has no open_clip form: {reason}. {_CAN_BE}") from reason
+        raise UserError(f"the model has no open_clip form: {reason}. {_CAN_BE}") from reason
     assert model.preprocessing is not None
     assert model.tokenizer is not None
     preprocessing = as_open_clip_crops(model.preprocessing)

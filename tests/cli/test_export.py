@@ -62,7 +62,7 @@ def test_without_onnx_the_line_that_installs_it_is_printed(
     ("arguments", "message"),
     [
         (["run", "--to", "openclip"], 'got openclip. Did you mean "open_clip"'),
-        (["text", "--to", "open_clip"], "has no open_clip form: it embeds texts alone"),
+        (["text", "--to", "open_clip"], "error: the model has no open_clip form: it embeds texts alone"),
         (["run", "--to", "onxx"], 'got onxx. Did you mean "onnx"'),
         (["rum", "--to", "open_clip"], "there is no folder"),
         (["run"], "Missing option '--to'"),
