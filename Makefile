@@ -16,7 +16,7 @@ help:
 	@echo "make joint-weights   what the weights of that are chosen by (about a quarter of an hour)"
 	@echo "make forgetting EMOJI=... CLOTHING=...   what eight ways to fine-tune gain and forget: docs/forgetting.md (about three quarters of an hour)"
 	@echo "make losses       the losses beside open_clip, sentence-transformers and lightly (about a quarter of an hour)"
-	@echo "make input        JPEG files to batches, beside open_clip's transform, interleaved (about two minutes)"
+	@echo "make input        JPEG files to batches, beside open_clip's transform, interleaved (about four minutes)"
 	@echo "make clean        remove the virtual environment"
 
 $(READY): pyproject.toml

@@ -7,7 +7,7 @@ over, and with the normalising done on the same core, which is what open_clip's 
 The pictures are parts of two photographs that come with scikit-learn, 500 x 375 pixels at quality 90, or those of a
 folder of your own.
 
-    python -m benchmarks.input [--pictures FOLDER] [--batch-size 64] [--num-batches 8] [--rounds 7] [--num-workers 2]
+    python -m benchmarks.input [--pictures FOLDER] [--batch-size 64] [--num-batches 32] [--rounds 5] [--num-workers 2]
 
 Prints how far the pixels of equal crops are apart, milliseconds per picture, and the ratios, in one process of one
 thread and through workers; and what decoding alone takes by Pillow, by torchvision and, where it is installed, by
@@ -48,7 +48,7 @@ CROP = (0.9, 1.0)
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 OURS = ImagePreprocessing(SIZE, mean=MEAN, std=STD)
 OPEN_CLIP = "open_clip"
-NUM_WARMING = 5
+NUM_WARMING = 10
 Batches = Generator[Tensor, None, None]
 Loader = Callable[[], Batches]
 """Starts anew and yields batches without end."""
@@ -161,8 +161,7 @@ def print_decoders(paths: list[Path], rounds: int) -> None:
 def measure(loaders: dict[str, Loader], batch_size: int, num_batches: int, rounds: int) -> dict[str, list[float]]:
     """Milliseconds per picture by contender, one value a round, in turns.
 
-    Each starts its loader anew, and the first batches are not counted: of a process alone one, with workers as many as
-    they may have made ahead.
+    Each starts its loader anew, and its first batches are not counted: more than its workers may have made ahead.
     """
     spent: dict[str, list[float]] = {name: [] for name in loaders}
     for _ in range(rounds):
@@ -193,8 +192,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pictures", type=Path, help="a folder of JPEG files")
     parser.add_argument("--batch-size", type=int, default=64)
-    parser.add_argument("--num-batches", type=int, default=8)
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--num-batches", type=int, default=32)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--num-workers", type=int, default=2)
     arguments = parser.parse_args()
     torch.set_num_threads(1)

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
+from torch.utils.data import default_collate
 
 from mmcl.batch import PairBatch, TokenBatch
 from mmcl.data.hashing import Int64Array, mix
@@ -220,7 +221,7 @@ class BatchBuilder(torch.utils.data.Dataset[BuiltBatch]):
 
     def _batch(self, request: BatchRequest, columns: _Columns, kept: list[int]) -> PairBatch:
         images = (
-            torch.stack(pixels) if pixels else torch.zeros(0, 3, view.size, view.size, dtype=torch.uint8)
+            _stacked(pixels) if pixels else torch.zeros(0, 3, view.size, view.size, dtype=torch.uint8)
             for view, pixels in zip(self.views, columns.images, strict=True)
         )
         has_several = self.num_captions > 1
@@ -245,3 +246,9 @@ class BatchBuilder(torch.utils.data.Dataset[BuiltBatch]):
         if texts:
             return replace(self.tokenizer(texts), strings=tuple(texts))
         return TokenBatch(torch.zeros(0, 1, dtype=torch.int64), torch.zeros(0, 1, dtype=torch.int64), ())
+
+
+def _stacked(pixels: list[Tensor]) -> Tensor:
+    # In a worker it stacks into the very memory that the trainer reads.
+    stacked: Tensor = default_collate(pixels)
+    return stacked
