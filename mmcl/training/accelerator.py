@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import Any
 
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from accelerate.tracking import LOGGER_TYPE_TO_CLASS, get_available_trackers
 from accelerate.utils import DistributedDataParallelKwargs, InitProcessGroupKwargs, LoggerType
+from torch import nn
 
 from mmcl.errors import UserError, did_you_mean
 from mmcl.recipe import Recipe
@@ -58,6 +61,15 @@ def build_accelerator(recipe: Recipe) -> Accelerator:
             f"got {recipe.batch_size} over {accelerator.num_processes}"
         )
     return accelerator
+
+
+def prepare(accelerator: Accelerator, module: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[Any, Any]:
+    """Return the module and the optimiser as Accelerate wraps them."""
+    with warnings.catch_warnings():
+        # A word of torch's, from 2.15 on, for Accelerate, which says so to torch whatever it is told itself.
+        warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated", FutureWarning)
+        wrapped, stepper = accelerator.prepare(module, optimizer)
+    return wrapped, stepper
 
 
 def check_trackers(names: Sequence[str]) -> None:

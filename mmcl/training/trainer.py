@@ -28,6 +28,7 @@ from mmcl.module import ContrastiveModule, StepOutput
 from mmcl.objectives.objective import DataFacts, Progress
 from mmcl.recipe import Recipe
 from mmcl.schedules import Schedule, lr_factor
+from mmcl.training.accelerator import prepare
 from mmcl.training.checkpoint import load_checkpoint, newest_checkpoint, save_checkpoint
 from mmcl.training.compiling import blocks_to_compile, compile_blocks
 from mmcl.training.data_wait import DataWait
@@ -91,7 +92,7 @@ class Trainer:
         strength = recipe.tuning.l2_sp
         self._start = StartingPoint(model.towers, strength, lr_factors) if strength else None
         compile_blocks(blocks)
-        self._wrapped, self._stepper = accelerator.prepare(self.module, self.optimizer)
+        self._wrapped, self._stepper = prepare(accelerator, self.module, self.optimizer)
         self._grad_cache = build_grad_cache(self.module, recipe, accelerator, observer.message)
         image_size = None if model.preprocessing is None else model.preprocessing.size
         self.data_wait = DataWait(recipe.data.num_workers, image_size, observer.message)

@@ -34,6 +34,7 @@ def test_sigterm_reaches_every_process_and_a_checkpoint_is_saved(tmp_path: Path)
         _, errors = job.communicate(timeout=120)
     assert job.returncode == 143, errors
     assert "go on with --resume" in errors
+    assert "Warning" not in errors, "what libraries say to their callers is not for users"
     assert len(list((run / "checkpoints").glob("step-*"))) == 1
 
 
