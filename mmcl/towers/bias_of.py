@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from mmcl.towers.description import Description, is_saved
 from mmcl.towers.loading import load_config
 from mmcl.towers.open_clip import is_open_clip_name, open_clip_has_bias
+from mmcl.towers.quick_gelu import CONFIG_FILE
 from mmcl.towers.source import resolve_folder
 
 
@@ -21,7 +23,12 @@ def has_siglip_bias(name: str) -> bool:
     """
     place = resolve_folder(name)
     if is_saved(place):
-        return Description.read(Path(place)).logit_bias is not None
+        description = Description.read(Path(place))
+        if description.form == "open_clip":
+            config = json.loads((Path(place) / CONFIG_FILE).read_text(encoding="utf-8"))
+            return config["model_cfg"].get("init_logit_bias") is not None
+        if description.form != "transformers":
+            return description.logit_bias is not None
     if is_open_clip_name(place):
         return open_clip_has_bias(place)
     return str(load_config(place).model_type).startswith("siglip")
