@@ -194,7 +194,8 @@ def test_where_one_of_two_processes_runs_out_both_take_less(tmp_path: Path) -> N
     assert [result["size"] for result in results] == [2, 2]
     for result in results:
         for name, tensor in state_of(expected).items():
-            torch.testing.assert_close(result["state"][name], tensor, rtol=1e-3, atol=1e-5, msg=name)
+            # Six steps of 0.01 each, in which AdamW makes more of the rounding of a gradient near 0.
+            torch.testing.assert_close(result["state"][name], tensor, rtol=1e-3, atol=2e-4, msg=name)
 
 
 def test_sizes_are_powers_of_two_below_all_rows() -> None:
