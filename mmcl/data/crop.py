@@ -17,7 +17,7 @@ _LOG_RATIOS = torch.log(torch.tensor(RATIOS)).tolist()
 def draw_crop(height: int, width: int, areas: tuple[float, float]) -> Box:
     """Draw what torchvision's `RandomResizedCrop` would draw of torch's CPU generator, number for number.
 
-    In half of its time: crops of nearly the whole picture are drawn several times before one fits.
+    With less around each number, as crops of nearly the whole picture are drawn several times before one fits.
 
     Args:
         height: of the picture, in pixels.

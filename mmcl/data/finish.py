@@ -1,9 +1,8 @@
 """What is done to a view once it is resized: mirrored, recoloured, blurred, solarised.
 
-Of one picture it is done by Pillow where it was decoded. Of a whole batch it is done by `finish` on the device, which
-a GPU takes a fraction of the time for that workers would need, most of it in the colours. What is done is drawn in the
-worker in any case, so that both do the same; they differ in rounding, for Pillow rounds after each step and keeps hues
-in 256 levels.
+Of one picture it is done by Pillow where it was decoded, of a whole batch by `finish` on the device, so that workers
+need not take the time for colours. What is done is drawn in the worker in any case, so that both do the same; they
+differ in rounding, for Pillow rounds after each step and keeps hues in 256 levels.
 """
 
 from __future__ import annotations

@@ -17,8 +17,8 @@ Box = tuple[int, int, int, int]
 def resize_image(image: Image.Image, size: tuple[int, int], mode: InterpolationMode, box: Box | None = None) -> Tensor:
     """Resize a picture as torchvision resizes tensors of uint8, with antialiasing.
 
-    Several times as fast as from a copy with the channels first: Pillow's own memory is read in place, and its order,
-    channels last, is the one that torch has a vectorised kernel for.
+    Faster than from a copy with the channels first (`benchmarks/input.py`): Pillow's own memory is read in place, and
+    its order, channels last, is the one that torch has a vectorised kernel for.
 
     Args:
         image: of mode ``RGB`` or ``L``; left as it is.
