@@ -34,8 +34,9 @@ def compile_blocks(blocks: Sequence[nn.Module]) -> None:
     """Compile each block at its first call, in place; names in the state stay, and copies are not compiled.
 
     Blocks of one class share their code, so that one block of each tower is compiled, and not all of them. Sizes are
-    symbols in it: another text length or number of rows needs no other code. Dropout draws what it draws without, which
-    gradient caching rests on: rows go through once without a graph and once with, and must be given the same numbers.
+    symbols in it: another text length or number of rows needs no other code, but for once where the first batch has as
+    many rows as tokens, which torch takes for one size. Dropout draws what it draws without, which gradient caching
+    rests on: rows go through once without a graph and once with, and must be given the same numbers.
     """
     for block in blocks:
         block.compile(dynamic=True, options={"fallback_random": True})

@@ -72,8 +72,9 @@ def assert_same_embeddings(trainer: Trainer, folder: Path) -> None:
 
 def test_text_lengths_and_numbers_of_rows_share_their_code(tmp_path: Path) -> None:
     trainer = make_trainer(recipe_with(tmp_path, None, compile=True, dropout=0.0), tmp_path / "run")
+    torch.compiler.reset()
     before = num_graphs()
-    for num_rows, length in [(8, 8), (8, 5), (7, 6), (5, 8), (6, 7)]:
+    for num_rows, length in [(8, 5), (8, 8), (7, 6), (5, 8), (6, 7)]:
         batch = random_batch(num_rows, 16, image_views=2, seed=length)
         tokens = batch.texts[0].part(0, num_rows)
         short = type(tokens)(tokens.input_ids[:, :length], tokens.attention_mask[:, :length])
