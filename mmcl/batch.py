@@ -53,6 +53,8 @@ class PairBatch:
         group_ids: ``(B,)`` int64; rows with equal ids are positives of each other or left out, never negatives.
         sample_ids: ``(B,)`` int64; the row's position in the training source.
         labels: ``(B,)`` int64 class of each row, -1 where it is not known; None when no row has one.
+        scores: ``(B,)`` float32, how alike the texts 0 and 1 of each row are, on the scale of the data; nan where it is
+            not known; None when no row has one.
         image_rows: ``(I,)`` int64, ascending: the rows that have a picture. None when every row of the source has.
         text_rows: for each text view ``(T,)`` int64, ascending: the rows that have it, one of several captions as often
             as it has them. None when every row has all, and one caption.
@@ -70,6 +72,7 @@ class PairBatch:
     text_rows: tuple[Tensor, ...] | None = None
     has_several_captions: bool = False
     finishes: tuple[Tensor | None, ...] = ()
+    scores: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.sample_ids)
@@ -94,6 +97,7 @@ class PairBatch:
             None if self.text_rows is None else tuple(map(tensor, self.text_rows)),
             self.has_several_captions,
             self.finishes,
+            None if self.scores is None else tensor(self.scores),
         )
 
     def rows_of(self, view: str) -> Tensor | None:
@@ -124,6 +128,7 @@ class PairBatch:
             None if image_rows is None else image_rows[first:last] - start,
             None if text_rows is None else tuple(text_rows),
             self.has_several_captions,
+            scores=None if self.scores is None else self.scores[start:stop],
         )
 
 

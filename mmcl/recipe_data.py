@@ -27,6 +27,8 @@ class SourceConfig(Section):
     same name."""
     delimiter: str | None = None
     """What separates csv columns; by default a tab for .tsv, else a comma."""
+    column_names: tuple[str, ...] | None = None
+    """Names of the columns, in order, of a csv file that has no line of names; by default its first line has them."""
     config: str | None = None
     """Configuration name of a hub data set."""
     revision: str | None = None
@@ -41,9 +43,20 @@ class SourceConfig(Section):
     limit: int | None = Field(default=None, gt=0)
     """Use only the first so many rows."""
 
+    @field_validator("column_names")
+    @classmethod
+    def _names_differ(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        if value is not None and (not value or not all(value) or len(set(value)) < len(value)):
+            raise ValueError(f"must be names, one for each column, all different, got {list(value)}")
+        return value
+
 
 ColumnName = str | StrictBool | None
 """A column; None for one of the role's own name, False for none even so."""
+ColumnNames = ColumnName | tuple[str, ...]
+"""The same, or several columns."""
+
+_OF_SEVERAL = ("text", "anchor", "negatives")
 
 
 class ColumnsConfig(Section):
@@ -52,12 +65,18 @@ class ColumnsConfig(Section):
 
     image: ColumnName = None
     """Pictures: bytes, paths, or decoded."""
-    text: ColumnName = None
-    """Captions or anchors: a string, or a list of strings of which one, or ``num_captions``, are drawn per epoch."""
+    text: ColumnNames = None
+    """Captions or anchors: a string, or a list of strings of which one, or ``num_captions``, are drawn per epoch. Of
+    several columns all texts are captions of the row. By default the column ``text``, else ``anchor``."""
+    anchor: ColumnNames = None
+    """Another name of ``text``, for pairs of texts; only one of the two can be given."""
     positive: ColumnName = None
     """Texts that belong to those of ``text``, for objectives that compare them."""
-    negatives: ColumnName | tuple[str, ...] = None
+    negatives: ColumnNames = None
     """Hard negatives of ``text``: one column or several."""
+    score: ColumnName = None
+    """How alike the texts of ``text`` and ``positive`` are, a number on any scale, for objectives that learn from
+    graded pairs."""
     group: ColumnName = None
     """Rows of equal group are never negatives of each other, and for some objectives positives; by default rows with
     the same text are one group. With ``false`` every row is a group of its own."""
@@ -69,13 +88,26 @@ class ColumnsConfig(Section):
     def _is_a_column_or_false(cls, value: Any, info: ValidationInfo) -> Any:
         if value is None or value is False or (isinstance(value, str) and value):
             return value
-        if info.field_name != "negatives":
+        if info.field_name not in _OF_SEVERAL:
             raise ValueError(f"must be the name of a column, or false for none, got {json.dumps(value, default=repr)}")
-        if not isinstance(value, (list, tuple)) or not all(isinstance(name, str) and name for name in value):
+        is_list = isinstance(value, (list, tuple)) and len(value) > 0
+        if not is_list or not all(isinstance(name, str) and name for name in value):
             raise ValueError(
                 f"must be the name of a column, several, or false for none, got {json.dumps(value, default=repr)}"
             )
         return value
+
+    @field_validator("anchor")
+    @classmethod
+    def _is_no_second_text(cls, value: Any, info: ValidationInfo) -> Any:
+        if value is not None and info.data.get("text") is not None:
+            raise ValueError("is another name of text, which is given too; give one of the two")
+        return value
+
+    def given(self, role: str) -> tuple[str, Any]:
+        """Return under which name a role is given, and what: of captions that are called so, ``anchor``."""
+        name = "anchor" if role == "text" and self.text is None and self.anchor is not None else role
+        return name, getattr(self, name)
 
 
 class MixedSourceConfig(SourceConfig):
@@ -206,9 +238,10 @@ class DataConfig(Section):
             if template.count("{}") != 1:
                 raise ValueError(f'a template has one place {{}} for the class name, got "{template}"')
         columns = info.data.get("columns")
-        if value and columns is not None and isinstance(columns.text, str):
+        if value and columns is not None and (given := columns.given("text"))[1]:
             raise ValueError(
-                f'captions are made of the class, or those of columns.text, "{columns.text}"; give one of the two'
+                f"captions are made of the class, or those of columns.{given[0]}, {json.dumps(given[1])}; "
+                "give one of the two"
             )
         return value
 

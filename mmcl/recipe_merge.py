@@ -1,13 +1,14 @@
 """How a recipe is laid over its base, and an override over both.
 
 Mappings merge key by key; lists and scalars replace. An override is a recipe of one line. Short forms are written out
-first, so that ``data: x.csv`` over a base keeps the base's ``data.columns``. Four things don't mix with what they
+first, so that ``data: x.csv`` over a base keeps the base's ``data.columns``. Five things don't mix with what they
 replace, and push it out:
 
 - another way to name a model (``name``, ``config``, or ``image`` and ``text``) pushes out the others, and another
   ``name`` the tokenizer of the old one;
 - another ``path`` of a source pushes out the old source's format, split and so on, and another ``task``, ``type`` or
   ``model_type`` the fields of the old one;
+- ``anchor`` among the columns pushes out ``text``, whose other name it is, and the other way round;
 - an ``image_size`` pushes out the ``resize_to`` that went with the old one;
 - another ``optimizer`` pushes out what it does not have, such as AdamW's ``betas``;
 - a recipe's ``name`` and ``description`` are its own, never its base's.
@@ -23,6 +24,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from mmcl.errors import UserError
 from mmcl.recipe import OPTIMIZER_FIELDS, Recipe
+from mmcl.recipe_data import ColumnsConfig
 from mmcl.recipe_model import ImageTowerConfig, ModelConfig, TextTowerConfig
 from mmcl.recipe_sections import Sections, expand, expand_item, fields_of, is_list, narrow, sections_at, sections_in
 from mmcl.recipe_yaml import OVERRIDE, KeyPath, Node, Origin, Problem, at_origin, dotted, read_value
@@ -31,8 +33,9 @@ _KINDS: dict[type, tuple[frozenset[str], ...]] = {
     ModelConfig: (frozenset({"name"}), frozenset({"config", "tokenizer"}), frozenset({"image", "text"})),
     ImageTowerConfig: (frozenset({"name"}), frozenset({"config"})),
     TextTowerConfig: (frozenset({"name"}), frozenset({"config", "tokenizer"})),
+    ColumnsConfig: (frozenset({"text"}), frozenset({"anchor"})),
 }
-"""The ways to name a model, each with the fields that make no sense with another."""
+"""The ways to name a model, or the captions, each with the fields that make no sense with another."""
 
 _IDENTITIES = ("path", "task", "type", "model_type")
 

@@ -24,7 +24,7 @@ BATCH_SIZE = 16
 NUM_ROWS = 256
 MICRO_BATCH_SIZE = 8
 USUAL_IMAGE_SIZE = 224
-GLYPH_COLUMNS = ColumnsConfig(image="image", text="text", group="group", label="script")
+GLYPH_COLUMNS = ColumnsConfig(image="image", text="text", group="group", label="script", score="codepoint")
 GLYPH_NEGATIVES = ("script", "face", "character")
 DIGIT_COLUMNS = ColumnsConfig(image="image", text=False, group=False, label="label")
 MOST = {
@@ -102,7 +102,7 @@ def _columns(recipe: Recipe) -> ColumnsConfig:
         "negatives": GLYPH_NEGATIVES[: num_texts - 2] if num_texts > 2 else False,
     }
     for role in ("image", "text", "group", "label"):
-        if getattr(recipe.data.columns, role) is False:
+        if recipe.data.columns.given(role)[1] is False:
             update[role] = False
     if recipe.data.caption_templates:
         update["text"] = False

@@ -35,6 +35,13 @@ def test_mappings_merge_and_lists_and_scalars_replace():
     assert merged == {"lr": 2, "betas": [0.5], "data": {"columns": {"text": "u", "image": "i"}}}
 
 
+def test_another_name_of_a_role_pushes_out_the_one_before():
+    named = {"data": {"columns": {"text": "t", "positive": "p"}}}
+    merged = {"data": {"columns": {"anchor": "a", "positive": "p"}}}
+    assert over(named, {"data": {"columns": {"anchor": "a"}}}) == merged
+    assert over(merged, {"data": {"columns": {"text": "t"}}}) == named
+
+
 def test_a_short_form_keeps_what_the_base_says_beside_it():
     merged = over({"data": {"train": "a.csv", "columns": {"text": "t"}}}, {"data": "b.csv"})
     assert merged == {"data": {"train": {"path": "b.csv"}, "columns": {"text": "t"}}}

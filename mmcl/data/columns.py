@@ -4,21 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Any
 
 import datasets
 
+from mmcl.data.cells import Column
 from mmcl.data.sources import Source
 from mmcl.errors import UserError, did_you_mean
 from mmcl.recipe_data import ColumnsConfig, DataConfig
 
-ROLES = ("image", "text", "positive", "negatives", "group", "label")
+ROLES = ("image", "text", "positive", "negatives", "score", "group", "label")
+
+_OTHER_NAMES = {"text": ("anchor",)}
+_ONLY_IF_ASKED_FOR = ("positive", "score")
 
 _WHAT = {
     "image": "the pictures",
     "text": "the captions",
     "positive": "the positives",
     "negatives": "the hard negatives",
+    "score": "the scores",
     "group": "the groups",
     "label": "the labels",
 }
@@ -30,33 +36,35 @@ class Roles:
 
     Attributes:
         image: pictures.
-        text: captions, or anchors.
+        text: captions, or anchors; several columns where the texts of all are captions.
         group: rows of equal value are positives of each other.
         label: classes.
         label_names: what each label of an integer class column is called.
         positive: texts that belong to those of ``text``.
         negatives: hard negatives of ``text``, a column each.
+        score: how alike the texts of ``text`` and ``positive`` are.
         is_ungrouped: every row is a group of its own, whatever its text.
         caption_templates: where there are any, captions are made of the label, and no column holds them.
         class_names: what a label is called in them, where not as it is.
     """
 
     image: str | None = None
-    text: str | None = None
+    text: Column | None = None
     group: str | None = None
     label: str | None = None
     label_names: tuple[str, ...] | None = None
     positive: str | None = None
     negatives: tuple[str, ...] = ()
+    score: str | None = None
     is_ungrouped: bool = False
     caption_templates: tuple[str, ...] = ()
     class_names: Mapping[str, str] = field(default_factory=dict)
 
-    def column_of(self, part: str) -> str | None:
-        """Return the column of a part of a row (`mmcl.data.needs`): ``image``, ``text.0``, ``text.1`` ..."""
-        if part == "image":
-            return self.image
-        captions = self.label if self.caption_templates else self.text
+    def column_of(self, part: str) -> Column | None:
+        """Return the column of a part of a row (`mmcl.data.needs`): ``image``, ``score``, ``text.0``, ``text.1`` ..."""
+        if part in ("image", "score"):
+            return self.image if part == "image" else self.score
+        captions: Column | None = self.label if self.caption_templates else self.text
         texts = (captions, self.positive, *self.negatives)
         number = int(part.partition(".")[2])
         return texts[number] if number < len(texts) else None
@@ -64,7 +72,9 @@ class Roles:
     def described(self) -> str:
         """Return ``image <- image_path   text <- title``, the roles that are played."""
         played = ((role, getattr(self, role)) for role in ROLES)
-        named = ((role, ", ".join(columns) if role == "negatives" else columns) for role, columns in played if columns)
+        named = (
+            (role, columns if isinstance(columns, str) else ", ".join(columns)) for role, columns in played if columns
+        )
         made = []
         if self.caption_templates and self.label:
             made = [f"text <- {len(self.caption_templates)} templates of {self.label}"]
@@ -81,7 +91,7 @@ def resolve_roles(
 ) -> Roles:
     """Find the column of each role: the one named, else one of the role's own name, else none.
 
-    Positives and negatives play a part only where they are asked for.
+    Positives, negatives and scores play a part only where they are asked for.
 
     Args:
         source: an opened source.
@@ -98,29 +108,31 @@ def resolve_roles(
     required = required or {}
     found: dict[str, tuple[str, ...]] = {}
     for role in ROLES:
-        named = getattr(config, role)
-        columns = _columns_of(source, role, named, f"{key}.{role}")
+        name, named = config.given(role)
+        columns = _columns_of(source, role, named, f"{key}.{name}")
         is_asked_for = role in required or (role == "negatives" and num_negatives > 0)
         if is_asked_for and not may_lack and len(columns) < (num_negatives if role == "negatives" else 1):
-            raise UserError(_too_few(source, role, named, columns, f"{key}.{role}", required.get(role, "")))
+            raise UserError(_too_few(source, role, named, columns, f"{key}.{name}", required.get(role, "")))
         if role == "negatives":
             columns = columns[:num_negatives]
-        found[role] = columns if is_asked_for or role != "positive" else ()
+        found[role] = columns if is_asked_for or role not in _ONLY_IF_ASKED_FOR else ()
     features: dict[str, Any] = dict(source.dataset.features or {})
     for role, columns in found.items():
         for column in columns:
             if column in features:
-                _check_type(features[column], role, f'{key}.{role}: "{column}" in {source.name}')
+                _check_type(features[column], role, f'{key}.{config.given(role)[0]}: "{column}" in {source.name}')
     single = {role: columns[0] if columns else None for role, columns in found.items()}
     label = features.get(single["label"] or "")
+    texts = found["text"]
     return Roles(
         image=single["image"],
-        text=single["text"],
+        text=texts if len(texts) > 1 else single["text"],
         group=single["group"],
         label=single["label"],
         label_names=tuple(label.names) if isinstance(label, datasets.ClassLabel) else None,
         positive=single["positive"],
         negatives=found["negatives"],
+        score=single["score"],
         is_ungrouped=config.group is False,
     )
 
@@ -148,7 +160,7 @@ def training_roles(
     Raises:
         UserError: a column that is named or required is not there, or holds what its role cannot be.
     """
-    if not data.caption_templates or isinstance(columns.text, str):
+    if not data.caption_templates or columns.given("text")[1]:
         return resolve_roles(source, columns, required, key, num_negatives, may_lack)
     required = {role: reason for role, reason in required.items() if role != "text"}
     required.setdefault("label", "data.caption_templates are filled with the label")
@@ -162,7 +174,8 @@ def _columns_of(source: Source, role: str, named: Any, key: str) -> tuple[str, .
     if named is False:
         return ()
     if named is None:
-        return (role,) if role in source.columns else ()
+        own = (name for name in (role, *_OTHER_NAMES.get(role, ())) if name in source.columns)
+        return tuple(islice(own, 1))
     columns = (named,) if isinstance(named, str) else tuple(named)
     for column in columns:
         if column not in source.columns:
@@ -196,7 +209,7 @@ def _check_type(feature: Any, role: str, where: str) -> None:
         raise UserError(f"{where} holds {_type_name(feature)}, not text (a string or a list of strings)")
     if role == "image" and isinstance(feature, datasets.Value) and not _holds_pictures(feature):
         raise UserError(f"{where} holds {_type_name(feature)}, not pictures (bytes, paths or images)")
-    if role in ("group", "label") and not isinstance(feature, (datasets.Value, datasets.ClassLabel)):
+    if role in ("group", "label", "score") and not isinstance(feature, (datasets.Value, datasets.ClassLabel)):
         raise UserError(f"{where} holds {_type_name(feature)}, not one value per row")
 
 

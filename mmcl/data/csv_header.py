@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Sequence
 from pathlib import Path
 
 from mmcl.errors import UserError
@@ -16,17 +17,19 @@ def default_delimiter(file: Path) -> str:
     return "\t" if file.suffix.lower() == ".tsv" else ","
 
 
-def read_columns(file: Path, delimiter: str, key: str) -> list[str]:
+def read_columns(file: Path, delimiter: str, key: str, names: Sequence[str] | None = None) -> list[str]:
     """Return the column names of a csv file.
 
     Args:
-        file: a csv file in UTF-8, with a line of names.
+        file: a csv file in UTF-8.
         delimiter: one character.
         key: where the recipe names the file, such as ``data.train``.
+        names: of the columns, where no line of the file holds them.
 
     Raises:
         UserError: the file is empty or not UTF-8, names a column twice, has more fields in its first row than columns,
-            or the delimiter does not fit: it gives one column where another gives several.
+            other than so many ``names``, or the delimiter does not fit: it gives one column where another gives
+            several.
     """
     if len(delimiter) != 1:
         raise UserError(f"{key}.delimiter: one character, got {delimiter!r}")
@@ -46,6 +49,13 @@ def read_columns(file: Path, delimiter: str, key: str) -> list[str]:
             f"{describe(fitting)} gives {len(others[fitting])} ({', '.join(others[fitting])}). "
             f'Set {key}.delimiter to "{fitting.encode("unicode_escape").decode()}"'
         )
+    if names is not None:
+        if len(names) != len(columns):
+            raise UserError(
+                f"{key}.column_names: {len(names)} names ({', '.join(names)}), and the first row of {file.name} has "
+                f"{len(columns)} fields ({', '.join(columns)})"
+            )
+        return list(names)
     repeated = next((name for name in columns if columns.count(name) > 1), None)
     if repeated is not None:
         raise UserError(f'{key}.path: {file.name} names the column "{repeated}" twice ({", ".join(columns)})')

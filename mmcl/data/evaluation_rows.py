@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from mmcl.data.captions import captions_of
+from mmcl.data.cells import read_cells
 from mmcl.data.columns import Roles, resolve_roles
 from mmcl.data.hashing import Int64Array
 from mmcl.data.images import DEFAULT_MAX_PIXELS, UnreadableImage, decode_image
@@ -196,7 +197,7 @@ def validation_rows(recipe: Recipe, data: TrainData) -> EvaluationRows | None:
 
 def _held_out_rows(data: TrainData, each: TrainSource, max_pixels: int) -> list[EvaluationRows]:
     """Return the held-out rows of a source that have all that is judged by; nothing where there is none."""
-    roles = replace(each.roles, image=each.reader.columns.get("image"))
+    roles = each.roles if "image" in each.reader.columns else replace(each.roles, image=None)
     judged = roles if "text.0" in each.reader.columns else replace(roles, text=None)
     positions, group_ids = each.own(data.held_out), each.slice(data.group_ids)
     if len(positions) and (data.is_partial or not each.slice(data.is_complete)[positions].all()):
@@ -272,7 +273,8 @@ def _texts(source: Source, roles: Roles, positions: Int64Array) -> list[list[str
     if roles.text is None:
         return [[] for _ in positions]
     texts = []
-    for cell in _column(source, roles.text, positions):
+    chosen = replace(source, dataset=source.dataset.select(positions))
+    for (cell,) in read_cells(chosen, roles.text):
         try:
             texts.append(list(captions_of(cell)))
         except ValueError:

@@ -18,7 +18,7 @@ _TELLING: dict[str, tuple[frozenset[str], frozenset[str]]] = {
         frozenset({"path", "file", "filename", "filepath", "jpg", "jpeg", "png", "webp"}),
     ),
     "text": (
-        frozenset({"text", "txt", "caption", "captions", "title", "sentence", "prompt"}),
+        frozenset({"text", "txt", "caption", "captions", "title", "sentence", "prompt", "anchor"}),
         frozenset({"name", "description", "alt", "comment", "body", "content"}),
     ),
     "group": (

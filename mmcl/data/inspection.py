@@ -133,10 +133,14 @@ def check_recipe(
     for each in open_train_sources(data, needs, needs.parts):
         if each.source.is_stream:
             raise UserError(f"{each.source.key}.streaming: the rows of a stream are met in training; set it to false")
-        columns, tell = each.reader.columns, partial(_tell, progress, each.reader.num_rows)
+        parts, tell = each.reader.columns, partial(_tell, progress, each.reader.num_rows)
         # Prompts repeat as often as their class does, which says nothing of the data.
-        text = None if each.roles.caption_templates else columns.get("text.0")
-        roles = replace(each.roles, image=columns.get("image"), text=text)
+        has_texts = "text.0" in parts and not each.roles.caption_templates
+        roles = replace(
+            each.roles,
+            image=each.roles.image if "image" in parts else None,
+            text=each.roles.text if has_texts else None,
+        )
         look = look_at_rows(each.source, roles, each.columns_key, data.max_pixels, tokenizer, tell, needs)
         guesses = [Guess(role, getattr(roles, role), "as the recipe says", is_given=True) for role in GUESSED_ROLES]
         checks.append(check_rows(look, guesses, data.max_unreadable, _lengths(look, tokenizer, name, reason)))
@@ -152,7 +156,7 @@ def compare_to(inspection: Inspection, held_out: SourceConfig) -> Overlap:
         UserError: for whatever is wrong with the other source; and it has neither pictures nor texts in such columns.
     """
     source = open_source(held_out, "--held-out")
-    named = inspection.columns.model_dump()
+    named = {role: getattr(inspection.columns, role) for role in GUESSED_ROLES}
     shared = {role: column if column in source.columns else False for role, column in named.items()}
     if not shared["image"] and not shared["text"]:
         wanted = " nor ".join(f'"{named[role]}"' for role in ("image", "text") if named[role])

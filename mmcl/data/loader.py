@@ -209,7 +209,7 @@ def _indexed_data(
     labels, class_names = index_all_labels(sources)
     check_class_names(data.class_names or {}, class_names, " + ".join(each.source.name for each in sources))
     is_complete = scan.is_complete
-    builder.is_partial = not all(has[positions].all() for has in scan.has.values())
+    builder.is_partial = not all(has[positions].all() for part, has in scan.has.items() if part != "score")
     epochs = _plan_epochs(recipe, sources, positions, scan.group_ids[positions], is_complete[positions])
     trained = TrainData(
         plan=IndexedPlan(positions, epochs, None if labels is None else labels[positions]),

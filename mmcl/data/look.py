@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mmcl.data.captions import captions_of, normalise_text
+from mmcl.data.cells import read_cells
 from mmcl.data.columns import Roles
 from mmcl.data.hashing import stable_id
 from mmcl.data.labels import index_labels
@@ -20,8 +21,6 @@ from mmcl.data.row_reader import RowReader
 from mmcl.data.scan import BoolArray, RowScan, needs_of_whole_rows, scan_rows
 from mmcl.data.sources import Source
 from mmcl.text.tokenizer import TextTokenizer
-
-_ROWS_AT_A_TIME = 10_000
 
 
 @dataclass(frozen=True)
@@ -112,12 +111,9 @@ def _text_keys(source: Source, roles: Roles) -> dict[int, tuple[int, ...]]:
     keys: dict[int, tuple[int, ...]] = {}
     if roles.text is None:
         return keys
-    first = 0
-    for cells in source.dataset.select_columns([roles.text]).iter(batch_size=_ROWS_AT_A_TIME):
-        for row, value in enumerate(cells[roles.text], start=first):
-            try:
-                keys[row] = tuple(stable_id("text:" + normalise_text(caption)) for caption in captions_of(value))
-            except ValueError:
-                continue
-        first += len(cells[roles.text])
+    for row, (value,) in enumerate(read_cells(source, roles.text)):
+        try:
+            keys[row] = tuple(stable_id("text:" + normalise_text(caption)) for caption in captions_of(value))
+        except ValueError:
+            continue
     return keys

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from mmcl.data.cells import cell_of
 from mmcl.data.columns import Roles
 from mmcl.data.hashing import Int64Array
 from mmcl.data.row_reader import RowReader
@@ -60,7 +61,7 @@ def _cell(reader: RowReader, row: dict[str, Any], part: str) -> Any:
     """Return what a row of one source has for a part, as a cell that needs nothing of that source to be read."""
     if part == "image":
         return reader.picture(row)
-    cell = row.get(reader.columns.get(part, ""))
+    cell = cell_of(row, reader.columns.get(part))
     if not reader.roles.caption_templates:
         return cell
     try:

@@ -1,7 +1,8 @@
 """What the objectives of a recipe need of a row.
 
 A row has parts: ``image``, its picture, of which all views ``image.0``, ``image.1`` ... are drawn; ``text.0``, the
-caption or anchor; ``text.1``, the positive; ``text.2`` and on, the hard negatives.
+caption or anchor; ``text.1``, the positive; ``text.2`` and on, the hard negatives; ``score``, how alike the first two
+are.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Protocol
 from mmcl.errors import UserError
 from mmcl.objectives.views import FIRST_NEGATIVE, modality_of, num_views, number_of, required_views
 
-_NAMES = {"image": "picture", "text.0": "caption", "text.1": "positive"}
+_NAMES = {"image": "picture", "text.0": "caption", "text.1": "positive", "score": "score"}
 
 
 class NeedyObjective(Protocol):
@@ -27,6 +28,8 @@ class NeedyObjective(Protocol):
     def optional_views(self) -> tuple[str, ...]: ...
     @property
     def needs_labels(self) -> bool: ...
+    @property
+    def needs_scores(self) -> bool: ...
 
 
 @dataclass(frozen=True)
@@ -75,8 +78,13 @@ class RowNeeds:
                 reasons.setdefault(role_of(view), f"{who} takes {view}")
             if objective.needs_labels:
                 reasons.setdefault("label", f"{who} needs labels")
+            if objective.needs_scores:
+                reasons.setdefault("score", f"{who} needs scores")
         return cls(
-            tuple(frozenset(map(part_of, views)) for views in required_views(objectives)),
+            tuple(
+                frozenset(map(part_of, views)).union({"score"} if objective.needs_scores else ())
+                for objective, views in zip(objectives, required_views(objectives), strict=True)
+            ),
             num_views(objectives, "image"),
             num_views(objectives, "text"),
             reasons,
@@ -86,10 +94,12 @@ class RowNeeds:
     @property
     def parts(self) -> tuple[str, ...]:
         """Every part that is handed over, in order."""
-        needed = [number_of(part) for wanted in self.wanted for part in wanted if part != "image"]
+        wanted = frozenset[str]().union(*self.wanted)
+        needed = [number_of(part) for part in wanted if is_text(part)]
         texts = [f"text.{number}" for number in range(1 + max(needed, default=-1))]
         others = sorted(self.optional.difference(texts), key=number_of)
-        return (*(("image",) if self.num_images else ()), *texts, *others)
+        score = ("score",) if "score" in wanted else ()
+        return (*(("image",) if self.num_images else ()), *texts, *others, *score)
 
     @property
     def num_negatives(self) -> int:
@@ -111,9 +121,14 @@ def part_of(view: str) -> str:
     return "image" if modality_of(view) == "image" else view
 
 
+def is_text(part: str) -> bool:
+    """Whether a part is one of the texts."""
+    return part.startswith("text.")
+
+
 def role_of(part: str) -> str:
     """Return the role of the column that holds a part."""
-    return {"image": "image", "text.0": "text", "text.1": "positive"}.get(part, "negatives")
+    return {"image": "image", "text.0": "text", "text.1": "positive", "score": "score"}.get(part, "negatives")
 
 
 def name_of(part: str) -> str:

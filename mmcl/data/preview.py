@@ -89,7 +89,9 @@ def preview_sheet(
             _draw_pictures(canvas, top, reader.picture(row), preprocessing, views, data.max_pixels, mix(seed, top))
         texts = [(f"of {names[number]}", "grey")] if len(sources) > 1 else []
         for part in parts[parts[0] == "image" :]:
-            if part in has:
+            if part in has and part == "score":
+                texts.append((f"score {reader.score(row):g}", "grey"))
+            elif part in has:
                 texts.append(("\n".join(map(_wrapped, reader.captions(row, part))), "black"))
             else:
                 texts.append((_wrapped(said[part]), colour))

@@ -6,15 +6,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from mmcl.data.cells import cell_of, names_in
 from mmcl.data.columns import Roles
 from mmcl.data.hashing import Int64Array
+from mmcl.data.needs import is_text
 from mmcl.data.prompts import texts_in
 from mmcl.data.scan import has_picture, missing_reason, reason_of
+from mmcl.data.scores import score_of
 from mmcl.data.sources import Source
 
 
 class RowReader:
-    """Reads pictures and captions of rows, without decoding.
+    """Reads pictures, captions and scores of rows, without decoding.
 
     Args:
         source: where from.
@@ -25,12 +28,12 @@ class RowReader:
     def __init__(self, source: Source, roles: Roles, parts: Sequence[str] = ("image", "text.0")) -> None:
         self.roles = roles
         self.columns = {part: column for part in parts if (column := roles.column_of(part)) is not None}
-        texts = list(dict.fromkeys(column for part, column in self.columns.items() if part != "image"))
-        every = list(dict.fromkeys([*self.columns.values()]))
+        others = names_in(*(column for part, column in self.columns.items() if part != "image"))
+        every = names_in(*self.columns.values())
         # Indexed rows are read by position; a stream's come with the request.
         is_read = not source.is_stream
         self.dataset = source.dataset.select_columns(every) if is_read and every else None
-        self._texts = source.dataset.select_columns(texts) if is_read and texts else None
+        self._others = source.dataset.select_columns(others) if is_read and others else None
         self.num_rows = len(source.dataset) if is_read else 0
         self.source = replace(source, dataset=None)
 
@@ -40,7 +43,7 @@ class RowReader:
 
     def read(self, positions: Int64Array, with_pictures: bool = True) -> list[dict[str, Any]]:
         """Return the rows of an indexed source at the positions, in order."""
-        dataset = self.dataset if with_pictures else self._texts
+        dataset = self.dataset if with_pictures else self._others
         if dataset is None or not len(positions):
             return [{} for _ in positions]
         cells = dataset[positions.tolist()]
@@ -48,7 +51,8 @@ class RowReader:
 
     def picture(self, row: Mapping[str, Any]) -> Any:
         """Return the row's picture as `decode_image` takes it, relative paths resolved."""
-        value = row.get(self.columns.get("image", ""))
+        column = self.columns.get("image")
+        value = row.get(column) if isinstance(column, str) else None
         if isinstance(value, str):
             return self.source.resolve(value)
         if isinstance(value, Mapping) and value.get("bytes") is None and value.get("path") is not None:
@@ -67,16 +71,27 @@ class RowReader:
         Raises:
             ValueError: there is none.
         """
-        return texts_in(row[self.columns[part]], part, self.roles) if part in self.columns else ()
+        return texts_in(cell_of(row, self.columns[part]), part, self.roles) if part in self.columns else ()
+
+    def score(self, row: Mapping[str, Any]) -> float:
+        """Return the row's score.
+
+        Raises:
+            ValueError: it has none.
+        """
+        return score_of(cell_of(row, self.columns.get("score")))
 
     def parts_of(self, row: Mapping[str, Any]) -> tuple[set[str], dict[str, str]]:
         """Return which parts a row has, and why it has not the others."""
         has, wrong = set(), {}
         for part, column in self.columns.items():
+            cell = cell_of(row, column)
             try:
-                if part != "image":
-                    texts_in(row[column], part, self.roles)
-                elif not has_picture(row[column]):
+                if is_text(part):
+                    texts_in(cell, part, self.roles)
+                elif part == "score":
+                    score_of(cell)
+                elif not has_picture(cell):
                     raise ValueError(missing_reason(part))
                 has.add(part)
             except ValueError as reason:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -87,6 +88,7 @@ class _Columns:
         image_rows: the rows they are of.
         texts: for each text view, its texts.
         text_rows: the rows they are of.
+        scores: of the rows, nan where one has none; empty where no row has.
     """
 
     images: list[list[Tensor]]
@@ -94,11 +96,12 @@ class _Columns:
     image_rows: list[int]
     texts: list[list[str]]
     text_rows: list[list[int]]
+    scores: list[float]
 
     @classmethod
     def empty(cls, num_images: int, num_texts: int) -> _Columns:
         images, texts = range(num_images), range(num_texts)
-        return cls([[] for _ in images], [[] for _ in images], [], [[] for _ in texts], [[] for _ in texts])
+        return cls([[] for _ in images], [[] for _ in images], [], [[] for _ in texts], [[] for _ in texts], [])
 
 
 class BatchBuilder(torch.utils.data.Dataset[BuiltBatch]):
@@ -190,6 +193,8 @@ class BatchBuilder(torch.utils.data.Dataset[BuiltBatch]):
         for some, drawn, rows in zip(texts, columns.texts, columns.text_rows, strict=True):
             drawn += some
             rows += [number] * len(some)
+        if "score" in self.reader.columns:
+            columns.scores.append(self._score_of(row))
 
     def _picture_of(self, row: Mapping[str, Any], position: int, is_indexed: bool) -> Image.Image | None:
         kept = self.pictures.get(position) if is_indexed else None
@@ -202,6 +207,12 @@ class BatchBuilder(torch.utils.data.Dataset[BuiltBatch]):
         if is_indexed:
             self.pictures.add(position, picture)
         return picture
+
+    def _score_of(self, row: Mapping[str, Any]) -> float:
+        try:
+            return self.reader.score(row)
+        except ValueError:
+            return math.nan
 
     def _texts_of(self, row: Mapping[str, Any], number: int, draw_number: int, position: int) -> list[str]:
         """Draw of a row's texts one, of captions ``num_captions``; none where it has none."""
@@ -236,6 +247,7 @@ class BatchBuilder(torch.utils.data.Dataset[BuiltBatch]):
             if (self.is_partial or has_several) and self.num_texts
             else None,
             has_several_captions=has_several,
+            scores=torch.tensor(columns.scores) if columns.scores else None,
             finishes=tuple(torch.tensor(rows) if rows else None for rows in columns.finishes)
             if any(columns.finishes)
             else (),

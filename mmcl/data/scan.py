@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -13,11 +12,13 @@ import pyarrow.compute as pc  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
 from mmcl.data.captions import group_id
+from mmcl.data.cells import read_cells
 from mmcl.data.columns import Roles
 from mmcl.data.hashing import Int64Array
-from mmcl.data.needs import RowNeeds, name_of, role_of
+from mmcl.data.needs import RowNeeds, is_text, name_of, role_of
 from mmcl.data.prompts import texts_in
 from mmcl.data.quarantine import QuarantineRecord
+from mmcl.data.scores import score_of
 from mmcl.data.sources import Source
 from mmcl.errors import UserError
 
@@ -63,7 +64,7 @@ class RowScan:
 def scan_rows(
     source: Source, roles: Roles, needs: RowNeeds, key: str, num_bytes: int | None = None, scope: str = ""
 ) -> RowScan:
-    """Read the text and group columns of an indexed source, and of pictures whether they are there.
+    """Read the text, score and group columns of an indexed source, and of pictures whether they are there.
 
     Args:
         source: an indexed source.
@@ -89,8 +90,10 @@ def scan_rows(
         scan.has["image"] = pictures_present(source, roles.image)
     _scan_groups(scan, source, roles, scope)
     for part in scan.has:
-        if part != "image":
+        if is_text(part):
             _scan_texts(scan, part, source, roles, num_bytes, wrong, key)
+    if "score" in scan.has:
+        _scan_scores(scan, source, roles, wrong)
     scan.is_usable = np.logical_or.reduce(
         [np.logical_and.reduce([scan.has[part] for part in sorted(wanted)]) for wanted in needs.wanted]
     )
@@ -139,7 +142,7 @@ def has_picture(value: Any) -> bool:
 
 def missing_reason(part: str) -> str:
     """Return why a row is of no use that lacks a part."""
-    return "the picture is missing" if part == "image" else f"the {name_of(part)} is missing or empty"
+    return f"the {name_of(part)} is missing" + (" or empty" if is_text(part) else "")
 
 
 def reason_of(error: ValueError, part: str) -> str:
@@ -173,7 +176,7 @@ def _has_length(kind: pa.DataType) -> bool:
 
 
 def _scan_groups(scan: RowScan, source: Source, roles: Roles, scope: str) -> None:
-    for position, (text, group) in enumerate(_cells(source, roles.column_of("text.0"), roles.group)):
+    for position, (text, group) in enumerate(read_cells(source, roles.column_of("text.0"), roles.group)):
         scan.group_ids[position] = group_of(text, group, position, roles, scope)
         scan.split_ids[position] = scan.group_ids[position]
         if roles.caption_templates:  # a split by class would judge by classes that were never learnt
@@ -192,7 +195,7 @@ def _scan_texts(
     column, role = roles.column_of(part), role_of(part)
     num_captions = scan.num_captions
     are_numbers = source.delimiter is not None
-    for position, (value,) in enumerate(_cells(source, column)):
+    for position, (value,) in enumerate(read_cells(source, column)):
         try:
             captions = texts_in(value, part, roles)
         except ValueError as reason:
@@ -210,15 +213,13 @@ def _scan_texts(
         raise UserError(f'{key}.{role}: "{column}" in {source.name} holds numbers, not text')
 
 
-def _cells(source: Source, *columns: str | None) -> Iterator[tuple[Any, ...]]:
-    """Yield the cells of some columns row by row; None for those of a column that is None."""
-    read = list(dict.fromkeys(column for column in columns if column is not None))
-    if not read:
-        yield from repeat((None,) * len(columns), len(source.dataset))
-        return
-    for cells in source.dataset.select_columns(read).iter(batch_size=_ROWS_AT_A_TIME):
-        nothing = [None] * len(cells[read[0]])
-        yield from zip(*(nothing if column is None else cells[column] for column in columns), strict=True)
+def _scan_scores(scan: RowScan, source: Source, roles: Roles, wrong: dict[tuple[int, str], str]) -> None:
+    for position, (value,) in enumerate(read_cells(source, roles.score)):
+        try:
+            score_of(value)
+            scan.has["score"][position] = True
+        except ValueError as reason:
+            wrong[position, "score"] = str(reason)
 
 
 def _is_number(text: str) -> bool:

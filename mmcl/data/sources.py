@@ -85,6 +85,8 @@ def open_source(config: SourceConfig, key: str = "data.train") -> Source:
         delimiter = config.delimiter or default_delimiter(location.files[0])
     elif config.delimiter is not None:
         raise UserError(f"{key}.delimiter: only csv files have one, and {config.path} is read as {location.format}")
+    if config.column_names is not None and location.format != "csv":
+        raise UserError(f"{key}.column_names: only csv files take them, and {config.path} is read as {location.format}")
     if config.revision is not None and location.format != "hub":
         raise UserError(f"{key}.revision: only hub data sets have one, and {config.path} is read as {location.format}")
     with _quiet(), reading(key, config.path, location.format):
@@ -136,15 +138,16 @@ def _open_csv(asked: _Request) -> AnyDataset:
     delimiter = asked.delimiter
     assert delimiter is not None
     _refuse_split(asked)
-    columns = read_columns(asked.location.files[0], delimiter, asked.key)
+    names = asked.config.column_names
+    columns = read_columns(asked.location.files[0], delimiter, asked.key, names)
     for file in asked.location.files[1:]:
-        if (others := read_columns(file, delimiter, asked.key)) != columns:
+        if (others := read_columns(file, delimiter, asked.key, names)) != columns:
             raise UserError(
                 f"{asked.key}.path: {file.name} has other columns ({', '.join(others)}) "
                 f"than {asked.location.files[0].name} ({', '.join(columns)})"
             )
     features = datasets.Features({name: datasets.Value("string") for name in columns})
-    return _load("csv", asked, sep=delimiter, features=features)
+    return _load("csv", asked, sep=delimiter, features=features, column_names=names and list(names))
 
 
 def _open_files(asked: _Request) -> AnyDataset:

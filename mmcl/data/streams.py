@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from mmcl.data.cells import cell_of
 from mmcl.data.hashing import mix
 from mmcl.data.labels import UNKNOWN, class_index
 from mmcl.data.needs import RowNeeds
@@ -132,7 +133,7 @@ class StreamPlan:
                     continue
                 label = UNKNOWN if roles.label_names is None else class_index(cells[roles.label], roles)
                 captions, groups = roles.column_of("text.0"), roles.group
-                group = group_of(captions and cells[captions], groups and cells[groups], position, roles)
+                group = group_of(cell_of(cells, captions), cell_of(cells, groups), position, roles)
                 yield _StreamRow(position, group, label, cells)
 
 

@@ -14,6 +14,7 @@ import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
 from mmcl.data.captions import captions_of, normalise_text
+from mmcl.data.cells import Column, read_cells
 from mmcl.data.columns import Roles, resolve_roles
 from mmcl.data.hashing import Int64Array
 from mmcl.data.loader import check_paths_exist
@@ -139,19 +140,17 @@ class _Texts:
     groups: Int64Array
 
     @classmethod
-    def of(cls, source: Source, roles: Roles, column: str | None) -> _Texts:
+    def of(cls, source: Source, roles: Roles, column: Column | None) -> _Texts:
         """Read them."""
         places: dict[str, int] = {}
         candidates: list[str] = []
         own: list[list[int]] = []
         groups: list[int] = []
-        read = [name for name in dict.fromkeys((roles.text, column, roles.group)) if name is not None]
-        for position, row in enumerate(source.dataset.select_columns(read)):
-            group = None if roles.group is None else row[roles.group]
-            groups.append(group_of(row[roles.text], group, position, roles))
+        for position, (text, cell, group) in enumerate(read_cells(source, roles.text, column, roles.group)):
+            groups.append(group_of(text, group, position, roles))
             own.append([])
             try:
-                texts = captions_of(row[column])
+                texts = captions_of(cell)
             except ValueError:
                 continue
             for text in texts:

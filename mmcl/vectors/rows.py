@@ -15,6 +15,7 @@ import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.compute as pc  # type: ignore[import-untyped]
 from torch import Tensor
 
+from mmcl.data.cells import Column, names_in
 from mmcl.data.columns import resolve_roles
 from mmcl.data.hashing import Int64Array
 from mmcl.data.images import UnreadableImage
@@ -49,7 +50,7 @@ class RowsToEmbed:
 
     source: Source
     what: Modality
-    column: str
+    column: Column
     id_column: str | None
     reader: RowReader
 
@@ -59,7 +60,7 @@ class RowsToEmbed:
     def digest(self) -> str:
         """Return a SHA-256 of ids, texts and paths; of encoded pictures only their lengths, to read none of them."""
         digest = hashlib.sha256(str(self.source.image_root).encode())
-        columns = list(dict.fromkeys([self.column, *([self.id_column] if self.id_column else [])]))
+        columns = names_in(self.column, self.id_column)
         table = self.source.dataset.select_columns(columns).with_format("arrow")
         for rows in table.iter(_ROWS_AT_A_TIME):
             for column in columns:

@@ -102,6 +102,7 @@ class Wants(NamedTuple):
     type: str = "fake"
     needs_labels: bool = False
     optional_views: tuple[str, ...] = ()
+    needs_scores: bool = False
 
 
 def wanting(train: Recipe, *objectives: Sequence[str] | Wants) -> Recipe:

@@ -104,6 +104,8 @@ def test_false_lets_no_column_play_a_role() -> None:
 
 def test_true_is_no_column() -> None:
     with pytest.raises(ValueError, match="must be the name of a column, or false for none, got true"):
+        ColumnsConfig(image=True)
+    with pytest.raises(ValueError, match="must be the name of a column, several, or false for none, got true"):
         ColumnsConfig(text=True)
 
 
@@ -130,3 +132,37 @@ def test_too_few_negatives_are_said() -> None:
         resolve_roles(source, ColumnsConfig(), required, num_negatives=2)
     with pytest.raises(UserError, match=r'data.columns.negatives: no column "hard" in products.csv'):
         resolve_roles(source, ColumnsConfig(negatives=("negatives", "hard")))
+
+
+def test_anchor_is_another_name_of_text() -> None:
+    source = _source(anchor=STRING, premise=STRING)
+    assert _roles(source, "text") == Roles(text="anchor")
+    assert _roles(source, "text", anchor="premise") == Roles(text="premise")
+    assert _roles(_source(anchor=STRING, text=STRING), "text") == Roles(text="text")
+    assert _roles(source, anchor=False) == Roles()
+    with pytest.raises(UserError, match=r'data.columns.anchor: no column "premis" in .*Did you mean "premise"'):
+        _roles(source, "text", anchor="premis")
+    with pytest.raises(ValueError, match="is another name of text, which is given too; give one of the two"):
+        ColumnsConfig(text="a", anchor="b")
+
+
+def test_several_columns_are_all_captions() -> None:
+    source = _source(short=STRING, long=datasets.List(STRING), number=NUMBER)
+    roles = _roles(source, "text", text=["short", "long"])
+    assert roles == Roles(text=("short", "long"))
+    assert roles.described() == "text <- short, long"
+    assert _roles(source, "text", text=["short"]) == Roles(text="short")
+    with pytest.raises(UserError, match=r'data.columns.text: "number" in products.csv holds int64, not text'):
+        _roles(source, "text", text=["short", "number"])
+    with pytest.raises(ValueError, match=r"must be the name of a column, several, or false for none, got \[\]"):
+        ColumnsConfig(text=[])
+
+
+def test_score_plays_only_where_it_is_required() -> None:
+    source = _source(text=STRING, score=datasets.Value("float32"), scores=datasets.List(NUMBER))
+    assert _roles(source, "text", score="score") == Roles(text="text")
+    roles = _roles(source, "text", "score")
+    assert (roles.score, roles.column_of("score")) == ("score", "score")
+    assert roles.described() == "text <- text   score <- score"
+    with pytest.raises(UserError, match=r'data.columns.score: "scores" in products.csv holds List, not one value'):
+        _roles(source, "score", score="scores")

@@ -7,6 +7,7 @@ import pytest
 
 from mmcl.data.csv_header import default_delimiter, read_columns
 from mmcl.errors import UserError
+from mmcl.recipe_data import SourceConfig
 
 
 def _write(folder: Path, text: str | bytes) -> Path:
@@ -48,3 +49,17 @@ def test_what_does_not_fit_is_said(tmp_path: Path, text: str | bytes, delimiter:
 
 def test_one_column_is_fine_where_nothing_fits_better(tmp_path: Path) -> None:
     assert read_columns(_write(tmp_path, "title\na b\n"), ",", "data.train") == ["title"]
+
+
+def test_names_that_are_given_must_fit_the_first_row(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("x,x,1\n")
+    assert read_columns(tmp_path / "a.csv", ",", "data.train", ("a", "b", "c")) == ["a", "b", "c"]
+    message = r"data.train.column_names: 2 names \(a, b\), and the first row of a.csv has 3 fields \(x, x, 1\)"
+    with pytest.raises(UserError, match=message):
+        read_columns(tmp_path / "a.csv", ",", "data.train", ("a", "b"))
+
+
+@pytest.mark.parametrize("names", [[], ["a", "a"], ["a", ""]])
+def test_names_that_are_given_differ(names: list[str]) -> None:
+    with pytest.raises(ValueError, match="must be names, one for each column, all different, got"):
+        SourceConfig(path="a.csv", column_names=names)

@@ -55,6 +55,11 @@ def test_names_decide_between_columns_of_one_kind() -> None:
     assert guesses["group"].others == ("seller_id",)
 
 
+def test_anchors_are_texts() -> None:
+    guesses = guess_columns([_texts("anchor"), _texts("positive"), _texts("negative")], ColumnsConfig())
+    assert (guesses["text"].column, guesses["text"].others) == ("anchor", ("positive", "negative"))
+
+
 @pytest.mark.parametrize(
     ("facts", "message"),
     [

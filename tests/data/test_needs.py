@@ -51,6 +51,15 @@ def test_reasons_name_the_first_objective_that_needs_a_role() -> None:
     }
 
 
+def test_a_score_is_a_part_of_the_rows_that_graded_pairs_need() -> None:
+    needs = RowNeeds.of([Wants(("text.0", "text.1"), "cosent", needs_scores=True), SIMCSE], 0)
+    assert needs.parts == ("text.0", "text.1", "score")
+    assert needs.wanted == (frozenset({"text.0", "text.1", "score"}), frozenset({"text.0"}))
+    assert needs.reasons["score"] == "objectives.0: cosent needs scores"
+    assert (role_of("score"), name_of("score"), needs.num_texts) == ("score", "score", 2)
+    assert not needs.is_usable({"text.1", "score"})
+
+
 def test_a_text_needs_those_before_it() -> None:
     needs = RowNeeds.of([Wants(("text.1", "text.1"), "simcse")], 0)
     assert needs.reasons["text"] == "objectives.0: simcse needs text.1"

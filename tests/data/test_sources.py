@@ -94,6 +94,24 @@ def test_several_csv_files_are_one_source_when_their_columns_agree(tmp_path: Pat
 
 
 @pytest.mark.parametrize("streaming", [False, True])
+def test_csv_without_a_line_of_names(tmp_path: Path, streaming: bool) -> None:
+    for number in range(2):
+        (tmp_path / f"part{number}.csv").write_text(f'a{number},"b, c",{number}.5\nd,e,\n')
+    source = _open(tmp_path / "part*.csv", column_names=["anchor", "positive", "score"], streaming=streaming)
+    assert source.columns == ("anchor", "positive", "score")
+    assert _rows(source)[:2] == [
+        {"anchor": "a0", "positive": "b, c", "score": "0.5"},
+        {"anchor": "d", "positive": "e", "score": None},
+    ]
+    assert [row["anchor"] for row in _rows(source)] == ["a0", "d", "a1", "d"]
+
+
+def test_only_csv_files_take_names_of_columns(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"column_names: only csv files take them, and .*a.jsonl is read as jsonl"):
+        _open(write_lines(tmp_path / "a.jsonl", [{"text": "x"}]), column_names=["a"])
+
+
+@pytest.mark.parametrize("streaming", [False, True])
 def test_jsonl(tmp_path: Path, streaming: bool) -> None:
     rows = [{"image": "a.png", "text": ["x", "y"]}, {"image": "b.png", "text": []}]
     source = _open(write_lines(tmp_path / "a.jsonl", rows), streaming=streaming)

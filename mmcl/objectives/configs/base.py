@@ -39,6 +39,11 @@ class ObjectiveConfig(Section):
         """True when it is of no use without a label column."""
         return False
 
+    @property
+    def needs_scores(self) -> bool:
+        """True when a row is of no use to it without a score."""
+        return False
+
     def add_to(self, model: TwoTower) -> None:
         """Give the model what the method keeps in it at test time; called for all objectives before any is built."""
         return
