@@ -73,6 +73,7 @@ REFERENCE = {
     "SimCSE objective": objectives.SimCSEConfig,
     "Supervised SimCSE objective": objectives.SupervisedSimCSEConfig,
     "N-pair objective": objectives.NPairConfig,
+    "CoSENT objective": objectives.CoSENTConfig,
     "SupCon objective": objectives.SupConConfig,
     "Cross-entropy objective": objectives.CrossEntropyConfig,
     "Triplet objective": objectives.TripletConfig,

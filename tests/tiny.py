@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -107,14 +108,12 @@ def without_some(batch: PairBatch) -> PairBatch:
     """The batch of a partly paired source: each third row has no picture, each third no text."""
     rows = torch.arange(len(batch))
     with_picture, with_text = rows[rows % 3 != 0], rows[rows % 3 != 1]
-    return PairBatch(
-        tuple(view[with_picture] for view in batch.images),
-        tuple(TokenBatch(view.input_ids[with_text], view.attention_mask[with_text]) for view in batch.texts),
-        batch.group_ids,
-        batch.sample_ids,
-        batch.labels,
-        with_picture,
-        tuple(with_text for _ in batch.texts),
+    return replace(
+        batch,
+        images=tuple(view[with_picture] for view in batch.images),
+        texts=tuple(TokenBatch(view.input_ids[with_text], view.attention_mask[with_text]) for view in batch.texts),
+        image_rows=with_picture,
+        text_rows=tuple(with_text for _ in batch.texts),
     )
 
 

@@ -5,6 +5,7 @@ from mmcl.losses.barlow_twins import barlow_twins_loss
 from mmcl.losses.byol import byol_loss
 from mmcl.losses.clip import clip_loss
 from mmcl.losses.clip_captions import clip_captions_loss
+from mmcl.losses.cosent import cosent_loss
 from mmcl.losses.distillation import distillation_loss, feature_distillation_loss
 from mmcl.losses.info_nce import info_nce_loss
 from mmcl.losses.instance_discrimination import estimate_normaliser, nce_loss
@@ -29,6 +30,7 @@ __all__ = [
     "byol_loss",
     "clip_captions_loss",
     "clip_loss",
+    "cosent_loss",
     "distillation_loss",
     "estimate_normaliser",
     "feature_distillation_loss",

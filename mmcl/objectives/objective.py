@@ -67,6 +67,7 @@ class Selected:
         group_ids: ``(n,)`` int64.
         labels: ``(n,)`` int64, -1 where not known.
         sample_ids: ``(n,)`` int64.
+        scores: ``(n,)`` float32, nan where not known.
         rows: ``(n,)`` int64 positions in this process's batch; None for all of it.
         across: the rows of all processes.
     """
@@ -75,8 +76,24 @@ class Selected:
     group_ids: Tensor
     labels: Tensor
     sample_ids: Tensor
+    scores: Tensor
     rows: Tensor | None
     across: RowSizes
+
+    def at(self, places: Tensor) -> Selected:
+        """Return some of the rows, by their ``(m,)`` int64 places among these.
+
+        All processes have to call it, as rows are counted over all of them.
+        """
+        return Selected(
+            tuple(view.rows(places) for view in self.views),
+            self.group_ids[places],
+            self.labels[places],
+            self.sample_ids[places],
+            self.scores[places],
+            places if self.rows is None else self.rows[places],
+            RowSizes.of(len(places), places.device),
+        )
 
 
 @dataclass(frozen=True)
@@ -131,11 +148,13 @@ class EncodedBatch:
         rows, across = self._rows_with(frozenset(views))
         batch = self.batch
         labels = batch.labels if batch.labels is not None else torch.full_like(batch.sample_ids, -1)
+        scores = batch.scores if batch.scores is not None else torch.full_like(labels, torch.nan, dtype=torch.float32)
         return Selected(
             tuple(self._take(key, rows) for key in passes_of(views if encoded_views is None else encoded_views)),
             _at(batch.group_ids, rows),
             _at(labels, rows),
             _at(batch.sample_ids, rows),
+            _at(scores, rows),
             rows,
             across,
         )

@@ -69,8 +69,12 @@ def module_of(config: Any, tokenizer: str, **model_fields: Any) -> ContrastiveMo
 
 
 def batch_of(num_rows: int = 8, seed: int = 0, num_groups: int | None = None) -> PairBatch:
-    """Two pictures and three texts in each row; labels 0, 1, 2 and at each fourth row none."""
-    return random_batch(num_rows, 16, seed, num_groups, image_views=2, text_views=3, num_classes=3)
+    """Two pictures and three texts in each row; labels 0, 1, 2 and at each fourth row none; scores 0, 0.5, 1, 1.5, 2
+    over and over, and at each seventh row none."""
+    batch = random_batch(num_rows, 16, seed, num_groups, image_views=2, text_views=3, num_classes=3)
+    scores = torch.arange(num_rows) % 5 / 2
+    scores[6::7] = torch.nan
+    return replace(batch, scores=scores)
 
 
 def embeddings_of(module: ContrastiveModule, batch: PairBatch, views: tuple[str, ...]) -> list[Tensor]:
@@ -91,6 +95,7 @@ def only(batch: PairBatch, rows: list[int]) -> PairBatch:
         group_ids=batch.group_ids[index],
         sample_ids=batch.sample_ids[index],
         labels=None if batch.labels is None else batch.labels[index],
+        scores=None if batch.scores is None else batch.scores[index],
     )
 
 

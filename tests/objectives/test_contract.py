@@ -37,14 +37,12 @@ def without_rows(batch: PairBatch, views: tuple[str, ...]) -> PairBatch:
     """The batch with no row left that has all of some views."""
     nothing = torch.empty(0, dtype=torch.int64)
     batch = without_some(batch)
-    return PairBatch(
-        tuple(view[:0] for view in batch.images) if "image.0" in views else batch.images,
-        tuple(view.part(0, 0) for view in batch.texts),
-        batch.group_ids,
-        batch.sample_ids,
-        batch.labels,
-        nothing if "image.0" in views else batch.image_rows,
-        tuple(nothing for _ in batch.texts),
+    return replace(
+        batch,
+        images=tuple(view[:0] for view in batch.images) if "image.0" in views else batch.images,
+        texts=tuple(view.part(0, 0) for view in batch.texts),
+        image_rows=nothing if "image.0" in views else batch.image_rows,
+        text_rows=tuple(nothing for _ in batch.texts),
     )
 
 

@@ -13,6 +13,7 @@ from pydantic import Field
 from mmcl.objectives.configs.clustering import SwAVConfig
 from mmcl.objectives.configs.correlation import BarlowTwinsConfig
 from mmcl.objectives.configs.cross_modal import CLIPConfig, DistillationConfig, InfoNCEConfig, SigLIPConfig
+from mmcl.objectives.configs.graded import CoSENTConfig
 from mmcl.objectives.configs.labels import CrossEntropyConfig, MarginConfig, SupConConfig, TripletConfig
 from mmcl.objectives.configs.momentum import BYOLConfig, MemoryBankConfig, MoCoConfig, MoCoV3Config
 from mmcl.objectives.configs.views import NPairConfig, SimCLRConfig, SimCSEConfig, SupervisedSimCSEConfig
@@ -27,6 +28,7 @@ AnyObjective = Annotated[
     | SimCSEConfig
     | SupervisedSimCSEConfig
     | NPairConfig
+    | CoSENTConfig
     | SupConConfig
     | CrossEntropyConfig
     | TripletConfig

@@ -34,6 +34,7 @@ COUNTS: list[tuple[dict[str, Any], int | None]] = [
     ({"type": "simcse_supervised", "views": ("text.0", "text.1")}, 7),
     ({"type": "simcse_supervised", "views": ("text.0", "text.1", "text.2", "text.3"), "memory": 3}, 26),
     ({"type": "n_pair", "memory": 1}, 8),
+    ({"type": "cosent"}, None),
     ({"type": "supcon"}, 14),
     # One of the 7 other rows must be of its class.
     ({"type": "supcon", "views": ("image.0",), "memory": 2}, 8),
