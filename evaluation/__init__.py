@@ -3,7 +3,7 @@
 A task is rows of data and a protocol; ``task.evaluate(embedder)`` gives a `TaskResult`, `write_report` a page to read.
 """
 
-from evaluation.baselines import RawPixels
+from evaluation.baselines import TFIDF, BagOfWords, RawPixels
 from evaluation.cached_embedder import CachedEmbedder
 from evaluation.changes import Change, TradeOff, compare_results, format_changes, main_metrics
 from evaluation.embedder import Described, Embedder, Embeddings, Picture
@@ -13,15 +13,23 @@ from evaluation.results import TaskResult
 from evaluation.statistics import Interval, PairedComparison, paired_bootstrap
 from evaluation.tables import MetricRow, format_table, metric_rows
 from evaluation.tasks import (
+    BitextMiningTask,
     FewLabelTask,
     KNNTask,
     LinearProbeTask,
+    PairClassificationTask,
     RetrievalTask,
+    STSTask,
     Task,
+    TextRetrievalTask,
+    TripletAccuracyTask,
     ZeroShotClassificationTask,
 )
 
 __all__ = [
+    "TFIDF",
+    "BagOfWords",
+    "BitextMiningTask",
     "CachedEmbedder",
     "Change",
     "Described",
@@ -33,13 +41,17 @@ __all__ = [
     "KNNTask",
     "LinearProbeTask",
     "MetricRow",
+    "PairClassificationTask",
     "PairedComparison",
     "Picture",
     "RawPixels",
     "RetrievalTask",
+    "STSTask",
     "Task",
     "TaskResult",
+    "TextRetrievalTask",
     "TradeOff",
+    "TripletAccuracyTask",
     "ZeroShotClassificationTask",
     "compare_results",
     "format_changes",

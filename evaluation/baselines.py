@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +16,16 @@ from PIL import Image, ImageOps
 
 from evaluation.embedder import Embeddings, Picture
 from evaluation.errors import EvaluationError
+
+MAX_BYTES = 2**32
+"""The largest matrix of word counts that is made at once."""
+
+_UNSPACED = (
+    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3040-\u30ff"
+    "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+)
+"""Thai, Lao, Burmese, Khmer, kana and Chinese characters: scripts written without spaces between words."""
+_RUN = re.compile(f"([{_UNSPACED}]+)|[^\\W{_UNSPACED}]+")
 
 
 @dataclass(frozen=True)
@@ -84,3 +97,97 @@ class RawPixels:
             raise EvaluationError(f"a picture cannot be read: {error}") from error
         square = upright.resize((self.side, self.side), Image.Resampling.BICUBIC)
         return np.asarray(square, dtype=np.float64).ravel() / 127.5 - 1
+
+
+def terms_of(text: str) -> list[str]:
+    """Return the terms of a text, which is compared in NFKC form and case folded.
+
+    Words, of one letter or digit and more. A run of a script that is written without spaces between words (Chinese,
+    Japanese, Thai, Lao, Khmer, Burmese) gives its characters and its pairs of neighbouring characters instead.
+    """
+    terms = []
+    for run in _RUN.finditer(unicodedata.normalize("NFKC", text).casefold()):
+        terms += [*run[0], *map("".join, zip(run[0], run[0][1:], strict=False))] if run[1] else [run[0]]
+    return terms
+
+
+class BagOfWords:
+    """Texts as how often each term occurs in them, of unit norm. An `Embedder` of texts alone.
+
+    Terms are those of `terms_of`; those that no text it was fitted on has count for nothing. The last dimension is 1
+    for a text that is left without any, and 0 for all others, so that every row has a norm.
+
+    Args:
+        texts: what to learn the terms from, at least one term among them.
+
+    Raises:
+        EvaluationError: texts without a term.
+    """
+
+    name = "bag of words"
+    pretrained = ""
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        self._vectorizer = self._new_vectorizer()
+        try:
+            self._vectorizer.fit(texts)
+        except ValueError as error:
+            raise EvaluationError(f"a {self.name} needs texts with words, got {len(texts)} without any") from error
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the terms, and of what they weigh."""
+        terms = sorted(self._vectorizer.vocabulary_.items())
+        weights = getattr(self._vectorizer, "idf_", np.empty(0)).tolist()
+        return hashlib.sha256(f"{self.name} {terms} {weights}".encode()).hexdigest()
+
+    @property
+    def preprocessing(self) -> Mapping[str, Any]:
+        """Empty: it takes no pictures."""
+        return {}
+
+    def encode_images(self, images: Sequence[Picture]) -> Embeddings:
+        """Refuse: pictures have no words.
+
+        Raises:
+            EvaluationError: always.
+        """
+        raise EvaluationError(f"a {self.name} embeds texts and no pictures")
+
+    def encode_texts(self, texts: Sequence[str]) -> Embeddings:
+        """Return ``(N, terms + 1)`` float32 rows of unit norm, one per text, in order.
+
+        Raises:
+            EvaluationError: more texts than fit into `MAX_BYTES`; nothing is left out to make them fit.
+        """
+        from scipy.sparse import csr_matrix, hstack
+        from sklearn.preprocessing import normalize
+
+        width = len(self._vectorizer.vocabulary_) + 1
+        if 4 * len(texts) * width > MAX_BYTES:
+            raise EvaluationError(
+                f"a {self.name} of {width:,} dimensions takes at most {MAX_BYTES // (4 * width):,} texts at once, "
+                f"got {len(texts):,}"
+            )
+        counts = normalize(self._vectorizer.transform(texts))
+        has_no_term = np.diff(counts.indptr) == 0
+        return np.asarray(hstack([counts, csr_matrix(has_no_term[:, None], dtype=np.float32)]).toarray())
+
+    def _new_vectorizer(self) -> Any:
+        from sklearn.feature_extraction.text import CountVectorizer
+
+        return CountVectorizer(analyzer=terms_of, dtype=np.float32)
+
+
+class TFIDF(BagOfWords):
+    """A `BagOfWords` in which a term weighs more the fewer texts have it.
+
+    A count times ln((1 + N) / (1 + n)) + 1, for a term that n of the N texts fitted on have: scikit-learn's TF-IDF.
+    """
+
+    name = "TF-IDF"
+
+    def _new_vectorizer(self) -> Any:
+        from sklearn.feature_extraction.text import TfidfVectorizer
+
+        return TfidfVectorizer(analyzer=terms_of, dtype=np.float32)

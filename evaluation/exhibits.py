@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
+from scipy.stats import rankdata
 
 from evaluation.embedder import Picture
 from evaluation.errors import EvaluationError
@@ -60,6 +61,16 @@ class RankedExample:
 
 
 @dataclass(frozen=True)
+class TextPair:
+    """Two texts, the gold score or label of the pair, and the model's cosine."""
+
+    first: str
+    second: str
+    score: float
+    cosine: float
+
+
+@dataclass(frozen=True)
 class ConfusionMatrix:
     """``(K, K)`` int64 counts by true class (rows) and predicted class (columns), and the K class names."""
 
@@ -104,6 +115,8 @@ class Exhibits:
     Attributes:
         text_queries: texts for which pictures were sought.
         image_queries: pictures for which texts, or classes, were sought.
+        text_answers: texts for which texts were sought.
+        text_pairs: pairs of texts that were taken for more, or for less, alike than they are.
         confusion: of a classification.
         similarity: a sample of the similarity matrix.
         embeddings: a sample of the shared space.
@@ -111,6 +124,8 @@ class Exhibits:
 
     text_queries: tuple[RankedExample, ...] = ()
     image_queries: tuple[RankedExample, ...] = ()
+    text_answers: tuple[RankedExample, ...] = ()
+    text_pairs: tuple[TextPair, ...] = ()
     confusion: ConfusionMatrix | None = None
     similarity: SimilarityMatrix | None = None
     embeddings: EmbeddingSample | None = None
@@ -138,6 +153,29 @@ def thumbnail(picture: Picture) -> bytes:
 def picture_item(pictures: Sequence[Picture], index: int, text: str | None = None) -> Item:
     """Return picture ``index`` of a lazily decoded sequence as an item; errors are those of `thumbnail`."""
     return Item(text=text, png=thumbnail(pictures[index]))
+
+
+def most_misjudged(
+    first: Sequence[str],
+    second: Sequence[str],
+    scores: NDArray[np.floating],
+    cosines: NDArray[np.floating],
+    num_each: int = 4,
+) -> tuple[TextPair, ...]:
+    """Return the pairs whose rank by cosine is furthest above, and then furthest below, their rank by gold score.
+
+    Args:
+        first: N texts.
+        second: the N others.
+        scores: ``(N,)`` gold.
+        cosines: ``(N,)`` of the model.
+        num_each: how many of each kind at most.
+    """
+    excess = rankdata(cosines) - rankdata(scores)
+    order = np.argsort(-excess, kind="stable").tolist()
+    above = [row for row in order[:num_each] if excess[row] > 0]
+    below = [row for row in order[::-1][:num_each] if excess[row] < 0]
+    return tuple(TextPair(first[row], second[row], float(scores[row]), float(cosines[row])) for row in above + below)
 
 
 def choose_examples(

@@ -19,7 +19,8 @@ from evaluation.errors import EvaluationError
 from evaluation.exhibits import Exhibits
 from evaluation.statistics import Interval
 
-Unit: TypeAlias = Literal["fraction", "rank", "count"]
+Unit: TypeAlias = Literal["fraction", "rank", "count", "number"]
+"""A number is shown as it is: a distance, a cosine."""
 
 _IN_MEMORY_ONLY = ("examples", "exhibits")
 
@@ -33,7 +34,8 @@ class TaskResult:
         model: the embedder's name.
         task: for example ``retrieval``.
         metrics: by name; fractions in [0, 1] unless ``units`` says otherwise; None where a value does not exist.
-        num_examples: pictures judged.
+        num_examples: pictures, or whatever ``example_name`` says, judged.
+        example_name: what the examples are, in the plural.
         pretrained: tag of the weights, empty where unknown.
         language: of the texts, an ISO 639-1 code.
         split: of the data set.
@@ -60,6 +62,7 @@ class TaskResult:
     task: str
     metrics: Mapping[str, float | None]
     num_examples: int
+    example_name: str = "pictures"
     pretrained: str = ""
     language: str = "en"
     split: str = "test"

@@ -19,7 +19,7 @@ class MetricRow:
 
     Attributes:
         dataset: what was judged on.
-        task: ``retrieval``, ``zeroshot``, ``knn`` ...: its name without ``_classification``.
+        task: ``retrieval``, ``zeroshot`` for short, ``knn`` ...
         metric: its name.
         value: ``"52.7"`` for the fraction 0.527, ``"n/a (reason)"`` where there is none.
         interval: ``"[50.5, 54.9]"`` or empty.
@@ -43,7 +43,7 @@ def metric_rows(results: Sequence[TaskResult], *, headline_only: bool = True) ->
     return [
         MetricRow(
             dataset=result.dataset,
-            task=result.task.removesuffix("_classification"),
+            task="zeroshot" if result.task == "zeroshot_classification" else result.task,
             metric=name,
             value=format_metric(result, name),
             interval=format_interval(result.intervals.get(name), result.unit(name)),
@@ -74,10 +74,9 @@ def format_metric(result: TaskResult, name: str) -> str:
 
 
 def format_value(value: float, unit: Unit) -> str:
-    """Return a fraction times 100 and a rank to one decimal, a count without any."""
-    if unit == "fraction":
-        return f"{100 * value:.1f}"
-    return f"{value:.1f}" if unit == "rank" else f"{value:,.0f}"
+    """Return a fraction times 100 and a rank to one decimal, a count without any, another number to two."""
+    shown = {"fraction": f"{100 * value:.1f}", "rank": f"{value:.1f}", "count": f"{value:,.0f}"}
+    return shown.get(unit, f"{value:.2f}")
 
 
 def format_interval(interval: Interval | None, unit: Unit) -> str:

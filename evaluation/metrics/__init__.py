@@ -1,5 +1,6 @@
 """Metrics as pure functions of arrays: no models, no files, no state."""
 
+from evaluation.metrics.bitext import Translations, nearest_translations, weighted_f1
 from evaluation.metrics.classification import (
     MacroScores,
     confusion_matrix,
@@ -7,10 +8,20 @@ from evaluation.metrics.classification import (
     mean_per_class_recall,
     top_k_accuracy,
 )
+from evaluation.metrics.correlation import pearson, spearman
 from evaluation.metrics.few_label import few_label_predictions, few_label_rows
 from evaluation.metrics.health import alignment, effective_rank, modality_gap, spread, uniformity
 from evaluation.metrics.knn import knn_predictions
 from evaluation.metrics.linear_probe import LinearProbe, linear_probe, validation_split
+from evaluation.metrics.pair_classification import BestCut, average_precision, best_accuracy, best_f1
+from evaluation.metrics.ranking import (
+    RankedGrades,
+    map_at_k,
+    mrr_at_k,
+    ndcg_at_k,
+    rank_grades,
+    relevant_recall_at_k,
+)
 from evaluation.metrics.retrieval import (
     QueryRanks,
     chance_recall_at_k,
@@ -20,15 +31,21 @@ from evaluation.metrics.retrieval import (
     rank_best_relevant,
     recall_at_k,
 )
-from evaluation.metrics.similarity import similarity
+from evaluation.metrics.similarity import paired_cosines, similarity
 from evaluation.metrics.zeroshot import ClassRanks, class_weights, fill_templates, rank_labels
 
 __all__ = [
+    "BestCut",
     "ClassRanks",
     "LinearProbe",
     "MacroScores",
     "QueryRanks",
+    "RankedGrades",
+    "Translations",
     "alignment",
+    "average_precision",
+    "best_accuracy",
+    "best_f1",
     "chance_recall_at_k",
     "check_partners",
     "class_weights",
@@ -41,15 +58,25 @@ __all__ = [
     "knn_predictions",
     "linear_probe",
     "macro_scores",
+    "map_at_k",
     "mean_per_class_recall",
     "modality_gap",
+    "mrr_at_k",
+    "ndcg_at_k",
+    "nearest_translations",
+    "paired_cosines",
+    "pearson",
     "rank_best_own",
     "rank_best_relevant",
+    "rank_grades",
     "rank_labels",
     "recall_at_k",
+    "relevant_recall_at_k",
     "similarity",
+    "spearman",
     "spread",
     "top_k_accuracy",
     "uniformity",
     "validation_split",
+    "weighted_f1",
 ]

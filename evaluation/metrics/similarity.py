@@ -1,4 +1,4 @@
-"""Dot products between two sets of embeddings, a strip of rows at a time."""
+"""Dot products between two sets of embeddings, a strip of rows at a time; cosines of pairs."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluation.errors import EvaluationError
+from evaluation.metrics.rows import unit_rows
 
 MAX_ELEMENTS = 2**24
 """Scores held at once by default: 64 MiB of float32."""
@@ -28,6 +29,22 @@ def similarity(queries: NDArray[np.floating], candidates: NDArray[np.floating]) 
         block = slice(start, start + _CANDIDATE_BLOCK)
         scores[:, block] = left @ candidates[block].astype(np.float64).T
     return scores
+
+
+def paired_cosines(first: NDArray[np.floating], second: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Return the ``(N,)`` float32 cosines of row i of one matrix and row i of the other.
+
+    Args:
+        first: ``(N, D)`` float; normalised here.
+        second: ``(N, D)`` float; normalised here.
+
+    Raises:
+        EvaluationError: shapes that differ, rows that are zero or not finite.
+    """
+    if first.shape != second.shape:
+        raise EvaluationError(f"pairs need as many rows on both sides, got {first.shape} and {second.shape}")
+    # Rounded, because sums in float64 of equal angles differ in their last bits, and would not tie.
+    return np.asarray((unit_rows(first) * unit_rows(second)).sum(axis=1), dtype=np.float32)
 
 
 def similarity_strips(

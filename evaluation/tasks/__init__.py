@@ -1,10 +1,27 @@
 """Tasks: rows of data and a protocol; ``evaluate(embedder)`` gives a `TaskResult`."""
 
+from evaluation.tasks.bitext_mining import BitextMiningTask
 from evaluation.tasks.few_label import FewLabelTask
 from evaluation.tasks.knn import KNNTask
 from evaluation.tasks.linear_probe import LinearProbeTask
+from evaluation.tasks.pair_classification import PairClassificationTask
 from evaluation.tasks.retrieval import RetrievalTask
+from evaluation.tasks.sts import STSTask
 from evaluation.tasks.task import Task
+from evaluation.tasks.text_retrieval import TextRetrievalTask
+from evaluation.tasks.triplet_accuracy import TripletAccuracyTask
 from evaluation.tasks.zeroshot_classification import ZeroShotClassificationTask
 
-__all__ = ["FewLabelTask", "KNNTask", "LinearProbeTask", "RetrievalTask", "Task", "ZeroShotClassificationTask"]
+__all__ = [
+    "BitextMiningTask",
+    "FewLabelTask",
+    "KNNTask",
+    "LinearProbeTask",
+    "PairClassificationTask",
+    "RetrievalTask",
+    "STSTask",
+    "Task",
+    "TextRetrievalTask",
+    "TripletAccuracyTask",
+    "ZeroShotClassificationTask",
+]

@@ -68,6 +68,24 @@ class CollapsedEmbedder(ColourEmbedder):
         return unit([np.array([1.0, 2.0, 3.0])] * len(texts))
 
 
+class AngleEmbedder:
+    """Embeds a text that ends in a number into the plane, at that angle in degrees, and counts what it was asked."""
+
+    name = "angles"
+    fingerprint = "a41e"
+
+    def __init__(self) -> None:
+        self.num_texts = 0
+
+    def encode_images(self, images: Sequence[Image.Image]) -> np.ndarray:
+        raise AssertionError("a task of texts asks for no pictures")
+
+    def encode_texts(self, texts: Sequence[str]) -> np.ndarray:
+        self.num_texts += len(texts)
+        angles = np.radians([float(text.split()[-1]) for text in texts])
+        return np.column_stack([np.cos(angles), np.sin(angles)]).astype(np.float32)
+
+
 class LazyPictures(Sequence[Image.Image]):
     """Pictures made when asked for, by index only, each asking counted."""
 

@@ -1,4 +1,4 @@
-"""Pixels as embeddings."""
+"""Pixels and words as embeddings."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from evaluation import Described, Embedder, EvaluationError, RawPixels
+from evaluation import TFIDF, BagOfWords, Described, Embedder, EvaluationError, RawPixels
+from evaluation.baselines import terms_of
 from tests.evaluation.fakes import LazyPictures, picture
 
 
@@ -65,3 +66,44 @@ def test_what_has_no_pixels_is_refused(tmp_path: Path) -> None:
         RawPixels(side=0)
     with pytest.raises(EvaluationError, match='mode must be RGB or L, got "RGBA"'):
         RawPixels(mode="RGBA")
+
+
+def test_terms_are_words_and_of_unspaced_scripts_characters_and_their_pairs() -> None:
+    assert terms_of("It's 5 Ｐ.M., a CAFÉ!") == ["it", "s", "5", "p", "m", "a", "café"]
+    assert terms_of("我去USA了。") == ["我", "去", "我去", "usa", "了"]
+    assert terms_of("カタ กข") == ["カ", "タ", "カタ", "ก", "ข", "กข"]
+    assert terms_of("... ，。") == []
+
+
+TEXTS = ["a man rides a horse", "a man plays", "the horse plays", "我去睡觉", "我去上学", "!?"]
+
+
+@pytest.mark.parametrize("kind", [BagOfWords, TFIDF])
+def test_cosines_are_those_of_all_term_counts(kind: type[BagOfWords]) -> None:
+    terms = sorted({term for text in TEXTS for term in terms_of(text)})
+    counts = np.array([[terms_of(text).count(term) for term in terms] for text in TEXTS])
+    if kind is TFIDF:
+        counts = counts * (np.log((1 + len(TEXTS)) / (1 + (counts > 0).sum(axis=0))) + 1)
+    expected = counts[:5] / np.linalg.norm(counts[:5], axis=1, keepdims=True)
+    rows = kind(TEXTS).encode_texts(TEXTS)
+    assert rows.dtype == np.float32
+    np.testing.assert_allclose(rows[:5] @ rows[:5].T, expected @ expected.T, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", [BagOfWords, TFIDF])
+def test_a_text_without_a_known_term_is_like_no_other_but_its_kind(kind: type[BagOfWords]) -> None:
+    rows = kind(TEXTS[:5]).encode_texts(["!?", "unheard", *TEXTS])
+    np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1, rtol=1e-6)
+    assert rows[0] @ rows[1] == 1
+    assert (rows[2:7] @ rows[0]).tolist() == [0] * 5
+
+
+def test_word_counts_tell_themselves_apart_and_refuse_what_they_cannot(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert len({kind(texts).fingerprint for kind in (BagOfWords, TFIDF) for texts in (TEXTS, TEXTS[:3])}) == 4
+    with pytest.raises(EvaluationError, match="a TF-IDF embeds texts and no pictures"):
+        TFIDF(TEXTS).encode_images([picture("red")])
+    with pytest.raises(EvaluationError, match="a bag of words needs texts with words, got 2 without any"):
+        BagOfWords(["!", "..."])
+    monkeypatch.setattr("evaluation.baselines.MAX_BYTES", 200)
+    with pytest.raises(EvaluationError, match="a bag of words of 18 dimensions takes at most 2 texts at once, got 6"):
+        BagOfWords(TEXTS).encode_texts(TEXTS)

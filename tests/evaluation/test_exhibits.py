@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from evaluation.errors import EvaluationError
-from evaluation.exhibits import THUMBNAIL_SIDE, choose_examples, thumbnail
+from evaluation.exhibits import THUMBNAIL_SIDE, choose_examples, most_misjudged, thumbnail
 
 
 def opened(png: bytes) -> Image.Image:
@@ -53,3 +53,12 @@ def test_examples_are_successes_and_failures_one_per_group_and_always_the_same()
 
 def test_fewer_examples_than_wanted_are_fewer() -> None:
     assert choose_examples(np.array([1, 1]), np.array([0, 1]), 5, seed=1)[1] == []
+
+
+def test_pairs_furthest_above_their_score_come_first_and_then_those_furthest_below() -> None:
+    first, second = list("abcdef"), list("uvwxyz")
+    scores, cosines = np.array([0.0, 1, 2, 3, 4, 5]), np.array([0.9, 0.2, 0.3, 0.5, 0.4, 0.1])
+    pairs = most_misjudged(first, second, scores, cosines, num_each=2)
+    assert [pair.first + pair.second for pair in pairs] == ["au", "dx", "fz", "ey"]
+    assert (pairs[0].score, pairs[0].cosine) == (0, 0.9)
+    assert most_misjudged(first, second, scores, scores) == ()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from evaluation import Interval, TaskResult, format_table, metric_rows
+from evaluation.tables import format_value
 
 RESULT = TaskResult(
     dataset="glyphs",
@@ -28,6 +29,10 @@ def test_fractions_are_times_100_and_other_units_are_not() -> None:
     assert rows["acc5"].value == "n/a (few classes)"
 
 
+def test_a_number_is_shown_as_it_is() -> None:
+    assert format_value(-3.904, "number") == "-3.90"
+
+
 def test_a_table_shows_the_headline_unless_asked_for_all() -> None:
     assert [row.metric for row in metric_rows([RESULT])] == ["recall@1"]
     assert len(metric_rows([RESULT, RESULT], headline_only=False)) == 8
@@ -40,11 +45,12 @@ def test_text_is_aligned() -> None:
 
 
 def test_tasks_on_one_data_set_can_be_told_apart() -> None:
-    tasks = ("knn", "linear_probe", "zeroshot_classification")
+    tasks = ("knn", "linear_probe", "zeroshot_classification", "pair_classification")
     table = format_table([replace(RESULT, task=task) for task in tasks]).splitlines()
     assert [line.split()[:3] for line in table[1:]] == [
         ["glyphs", "knn", "recall@1"],
         ["glyphs", "linear_probe", "recall@1"],
         ["glyphs", "zeroshot", "recall@1"],
+        ["glyphs", "pair_classification", "recall@1"],
     ]
     assert max(map(len, table)) < 80

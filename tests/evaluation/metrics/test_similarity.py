@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from evaluation.errors import EvaluationError
-from evaluation.metrics import similarity
+from evaluation.metrics import paired_cosines, similarity
 from evaluation.metrics.similarity import similarity_strips
 
 
@@ -48,3 +48,13 @@ def test_equal_candidates_score_equal_wherever_they_stand() -> None:
 def test_what_does_not_fit_is_refused(queries: np.ndarray, candidates: np.ndarray, message: str) -> None:
     with pytest.raises(EvaluationError, match=message):
         list(similarity_strips(queries, candidates))
+
+
+def test_pairs_are_compared_row_by_row_whatever_their_norm() -> None:
+    rng = np.random.default_rng(2)
+    first, second = rng.normal(size=(2, 9, 5))
+    expected = [a @ b / np.linalg.norm(a) / np.linalg.norm(b) for a, b in zip(first, second, strict=True)]
+    np.testing.assert_allclose(paired_cosines(first, second), expected, rtol=1e-6)
+    assert paired_cosines(first, 3 * first).tolist() == [1] * 9
+    with pytest.raises(EvaluationError, match="as many rows on both sides"):
+        paired_cosines(first, second[:4])
