@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from evaluation.embedder import Described, Embedder, Embeddings, Picture
+from evaluation.embedder import Described, Embedder, Embeddings, Picture, Truncating
 
 T = TypeVar("T")
 
@@ -37,6 +37,10 @@ class CachedEmbedder:
     def encode_texts(self, texts: Sequence[str]) -> Embeddings:
         """Return ``(N, D)`` float32 rows of unit norm; the same array for the same sequence object."""
         return _remembered(self._texts, texts, self._embedder.encode_texts)
+
+    def count_too_long(self, texts: Sequence[str]) -> int:
+        """Return how many of the texts are cut; 0 for an embedder that does not tell."""
+        return self._embedder.count_too_long(texts) if isinstance(self._embedder, Truncating) else 0
 
 
 def _remembered(

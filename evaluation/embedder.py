@@ -50,3 +50,12 @@ class Described(Protocol):
     def preprocessing(self) -> Mapping[str, Any]:
         """What is done to a picture before the model sees it, as plain JSON values."""
         ...
+
+
+@runtime_checkable
+class Truncating(Protocol):
+    """An embedder that knows which texts it does not read to their end; the STS task says so where there are any."""
+
+    def count_too_long(self, texts: Sequence[str]) -> int:
+        """Return how many of the texts are longer than the model reads, and are therefore cut."""
+        ...

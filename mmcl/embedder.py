@@ -120,6 +120,11 @@ class ModelEmbedder:
         order = sorted(range(len(texts)), key=lambda index: len(texts[index]))
         return self._encode(texts, order, self._encode_strings)
 
+    def count_too_long(self, texts: Sequence[str]) -> int:
+        """Return how many of the texts have more tokens than the model reads, and are therefore cut."""
+        assert self.model.tokenizer is not None
+        return self.model.tokenizer.count_too_long(texts)
+
     def _encode(
         self, items: Sequence[Item], order: Sequence[int], encode: Callable[[list[Item]], Tensor]
     ) -> Embeddings:

@@ -120,6 +120,73 @@ class FewLabelConfig(_LabelledImagesConfig):
     """Inverse weight decay (scikit-learn's C) of every fit."""
 
 
+class _TextTaskConfig(Section):
+    """What the tasks of texts alone have in common."""
+
+    task: Literal["sts", "pair_classification", "text_retrieval", "bitext_mining", "triplet_accuracy"]
+    name: str | None = None
+    """What to call it in results; by default that of its data."""
+    data: SourceConfig | None = None
+    """Rows to judge on; by default the validation rows."""
+    columns: ColumnsConfig | None = None
+    """Column roles of ``data``; by default those of the training data."""
+    language: str = "en"
+    """Of the texts, ISO 639-1, for results; of two languages ``en-zh``."""
+
+    @field_validator("data", mode="before")
+    @classmethod
+    def _source_from_path(cls, value: Any) -> Any:
+        return {"path": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _columns_have_data(self) -> _TextTaskConfig:
+        _check_columns_have_data(self)
+        return self
+
+
+class STSConfig(_TextTaskConfig):
+    """Semantic textual similarity: pairs of anchor and positive with a score."""
+
+    task: Literal["sts"] = "sts"
+    baselines: bool = False
+    """Also judge bags of words and TF-IDF, fitted on the texts judged, and show them beside."""
+
+
+class PairClassificationConfig(_TextTaskConfig):
+    """Pairs of anchor and positive with a label: 1 where they belong together, else 0."""
+
+    task: Literal["pair_classification"] = "pair_classification"
+
+
+class TextRetrievalConfig(_TextTaskConfig):
+    """Retrieval of texts: anchors are queries, the positives of their group are relevant; all positives and hard
+    negatives are the corpus."""
+
+    task: Literal["text_retrieval"] = "text_retrieval"
+    corpus: SourceConfig | None = None
+    """Further documents, relevant to nothing: the column that holds the positives, or else ``text``."""
+
+    @field_validator("corpus", mode="before")
+    @classmethod
+    def _corpus_from_path(cls, value: Any) -> Any:
+        return {"path": value} if isinstance(value, str) else value
+
+
+class BitextMiningConfig(_TextTaskConfig):
+    """Translations: anchors in one language, positives in another."""
+
+    task: Literal["bitext_mining"] = "bitext_mining"
+
+
+class TripletAccuracyConfig(_TextTaskConfig):
+    """Triplets of anchor, positive and each of its hard negatives."""
+
+    task: Literal["triplet_accuracy"] = "triplet_accuracy"
+
+
+TextTaskConfig = STSConfig | PairClassificationConfig | TextRetrievalConfig | BitextMiningConfig | TripletAccuracyConfig
+
+
 def have_same_rows(first: SourceConfig, second: SourceConfig) -> bool:
     """Whether two sources are one, save for how many of its rows are used."""
     return first.model_copy(update={"limit": None}) == second.model_copy(update={"limit": None})
@@ -132,6 +199,15 @@ def _check_columns_have_data(task: Any) -> Any:
 
 
 AnyTask = Annotated[
-    RetrievalConfig | ZeroShotClassificationConfig | KNNConfig | LinearProbeConfig | FewLabelConfig,
+    RetrievalConfig
+    | ZeroShotClassificationConfig
+    | KNNConfig
+    | LinearProbeConfig
+    | FewLabelConfig
+    | STSConfig
+    | PairClassificationConfig
+    | TextRetrievalConfig
+    | BitextMiningConfig
+    | TripletAccuracyConfig,
     Field(discriminator="task"),
 ]

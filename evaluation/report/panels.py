@@ -17,7 +17,7 @@ _NUM_CONFUSIONS = 10
 
 @dataclass(frozen=True)
 class HeadlineBar:
-    """A headline metric; places are percentages of the width, for fractions the metric itself.
+    """A headline metric; places are percentages of the width, for fractions the metric itself, from 0 on.
 
     Attributes:
         name: of the metric.
@@ -83,15 +83,15 @@ def headline_panel(result: TaskResult) -> tuple[HeadlineBar, ...]:
 
 def _headline_bar(result: TaskResult, name: str) -> HeadlineBar:
     value, interval, chance = result.metrics[name], result.intervals.get(name), result.chance.get(name)
-    at = None if value is None else 100 * value
+    at = None if value is None else 100 * max(value, 0)  # a correlation may be below
     return HeadlineBar(
         name=name,
         value=format_metric(result, name),
         interval=format_interval(interval, "fraction"),
         chance="" if chance is None else format_value(chance, "fraction"),
         at=at,
-        low=100 * interval.low if interval else at or 0.0,
-        high=100 * interval.high if interval else at or 0.0,
+        low=100 * max(interval.low, 0) if interval else at or 0.0,
+        high=100 * max(interval.high, 0) if interval else at or 0.0,
         chance_at=None if chance is None else 100 * chance,
     )
 

@@ -10,7 +10,10 @@ import numpy as np
 
 from evaluation.report.line_chart import LineChart, Role, Series, draw_lines
 
-_WATCHED = ("image_retrieval_recall@1", "text_retrieval_recall@1", "acc1", "acc1@5_labels")
+_WATCHED = (
+    *("image_retrieval_recall@1", "text_retrieval_recall@1", "acc1", "acc1@5_labels"),
+    *("cosine_spearman", "cosine_ap", "cosine_accuracy", "ndcg_at_10", "f1"),
+)
 _COLOURS: tuple[Role, ...] = ("line-1", "line-2", "line-3", "line-4")
 _MODALITIES: tuple[tuple[str, str, Role], ...] = (("image", "pictures", "line-1"), ("text", "texts", "line-2"))
 

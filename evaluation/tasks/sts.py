@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluation.baselines import TFIDF, BagOfWords
-from evaluation.embedder import Embedder, Embeddings
+from evaluation.embedder import Embedder, Embeddings, Truncating
 from evaluation.errors import EvaluationError
 from evaluation.exhibits import Exhibits, most_misjudged
 from evaluation.metrics import alignment, paired_cosines, pearson, spearman, uniformity
@@ -37,7 +37,7 @@ class STSTask(TextTask):
     reports STS12 to STS16, arXiv:2104.08821, appendix B), and ``cosine_pearson``; of each subset by itself,
     ``<subset>/cosine_spearman``. ``alignment`` over the pairs whose score lies in the highest fifth between the lowest
     and the highest that occur (above 4 of 0 to 5), and ``uniformity`` over all texts (SimCSE, section 3;
-    arXiv:2005.10242). Texts are given to the model whole.
+    arXiv:2005.10242). Texts are given to the model whole; where it cuts some, and can tell, a note says how many.
 
     Attributes:
         first: N texts.
@@ -92,7 +92,8 @@ class STSTask(TextTask):
         """
         first, second = (embed_texts(embedder, texts) for texts in self._pairs)
         gold, cosines = self._all_scores[self._kept], paired_cosines(first, second)
-        found, intervals, notes = self._correlations(cosines), self._correlation_intervals(cosines), self._notes()
+        found, intervals = self._correlations(cosines), self._correlation_intervals(cosines)
+        notes = self._notes(embedder)
         for name, (values, ranges) in (self._baselines if self.baselines else {}).items():
             found |= {f"{name}/{metric}": value for metric, value in values.items()}
             intervals |= {f"{name}/{metric}": interval for metric, interval in ranges.items()}
@@ -171,11 +172,15 @@ class STSTask(TextTask):
             shown.append(f"{name} {'n/a' if value is None else format_value(value, 'fraction')}")
         return f"cosine_spearman without a model: {', '.join(shown)}."
 
-    def _notes(self) -> list[str]:
-        num_bare = len(self.first) - len(self._kept)
-        if not num_bare:
-            return []
-        return [f"{num_bare:,} of {len(self.first):,} pairs have no gold score and are left out."]
+    def _notes(self, embedder: Embedder) -> list[str]:
+        num_bare, notes = len(self.first) - len(self._kept), []
+        if num_bare:
+            notes.append(f"{num_bare:,} of {len(self.first):,} pairs have no gold score and are left out.")
+        texts = [*self._pairs[0], *self._pairs[1]]
+        num_cut = embedder.count_too_long(texts) if isinstance(embedder, Truncating) else 0
+        if num_cut:
+            notes.append(f"{num_cut:,} of {len(texts):,} texts are longer than the model reads, and were cut.")
+        return notes
 
     def _reason(self, metric: str) -> str:
         if metric == "alignment":

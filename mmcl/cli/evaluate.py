@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
@@ -23,7 +23,8 @@ def evaluate(
         typer.Option(
             "--task",
             "-t",
-            help="retrieval, zeroshot_classification, knn, linear_probe or few_label; may be repeated.",
+            help="retrieval, zeroshot_classification, knn, linear_probe, few_label; of texts alone sts, "
+            "pair_classification, text_retrieval, bitext_mining, triplet_accuracy. May be repeated.",
         ),
     ],
     data: Annotated[str, typer.Option("--data", "-d", help="glyphs, digits, a file, a folder, a glob, or a hub id.")],
@@ -33,13 +34,22 @@ def evaluate(
     ] = None,
     train_split: Annotated[str | None, typer.Option(help="Split of what is learnt from.")] = None,
     image: Annotated[str | None, typer.Option(help="Column of the pictures.")] = None,
-    text: Annotated[str | None, typer.Option(help="Column of the captions.")] = None,
+    text: Annotated[str | None, typer.Option(help="Column of the captions or anchors.")] = None,
+    positive: Annotated[str | None, typer.Option(help="Column of the texts that belong to the anchors.")] = None,
+    negatives: Annotated[list[str] | None, typer.Option(help="Column of hard negatives; may be repeated.")] = None,
+    score: Annotated[str | None, typer.Option(help="Column of how alike anchor and positive are, for sts.")] = None,
     group: Annotated[str | None, typer.Option(help="Column of the groups.")] = None,
     delimiter: Annotated[str | None, typer.Option(help="What separates csv columns.")] = None,
+    column_names: Annotated[
+        str | None, typer.Option(help="Names, with commas between them, of a csv file without a line of names.")
+    ] = None,
+    corpus: Annotated[str | None, typer.Option(help="Further documents of text_retrieval: as --data.")] = None,
+    language: Annotated[str, typer.Option(help="Of the texts, for results, where texts alone are judged.")] = "en",
     label: Annotated[str | None, typer.Option(help="Column of the classes.")] = None,
     template: Annotated[list[str] | None, typer.Option(help="Prompt with {} for the class; may be repeated.")] = None,
     baselines: Annotated[
-        bool, typer.Option("--baselines", help="Judge raw pixels too, where labels are learnt from.")
+        bool,
+        typer.Option("--baselines", help="Judge raw pixels too, where labels are learnt from; of sts bags of words."),
     ] = False,
     limit: Annotated[int | None, typer.Option(min=1, help="Use only the first so many rows.")] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Pictures or texts encoded at a time.")] = 64,
@@ -54,10 +64,26 @@ def evaluate(
     from mmcl.training.results import new_results_folder, write_results
 
     folder = None if output is None else new_results_folder(output)
-    source = SourceConfig(path=data, split=split, limit=limit, delimiter=delimiter)
-    columns = ColumnsConfig(image=image, text=text, group=group, label=label)
+    names = None if column_names is None else tuple(column_names.split(","))
+    source = SourceConfig(path=data, split=split, limit=limit, delimiter=delimiter, column_names=names)
+    columns = ColumnsConfig(
+        image=image,
+        text=text,
+        positive=positive,
+        negatives=tuple(negatives) if negatives else None,
+        score=score,
+        group=group,
+        label=label,
+    )
     learnt_from = None if train is None else SourceConfig(path=train, split=train_split, delimiter=delimiter)
-    configs = [_task_config(name, source, template, learnt_from, baselines) for name in task]
+    given = {
+        "templates": tuple(template or ()),
+        "train": learnt_from,
+        "baselines": baselines,
+        "corpus": None if corpus is None else SourceConfig(path=corpus),
+        "language": language,
+    }
+    configs = [_task_config(name, source, given) for name in task]
     embedder = load(model, batch_size=batch_size)
     with _own_words():
         tasks = build_tasks(configs, columns, tell=lambda line: typer.echo(line, err=True))
@@ -83,33 +109,22 @@ def _own_words() -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        message = re.sub(r"evaluate\.\d+\.(data|train)\.path", r"--\1", str(error))
+        message = re.sub(r"evaluate\.\d+\.(data|train|corpus)\.path", r"--\1", str(error))
         message = re.sub(r"evaluate\.\d+\.train\.", "--train-", message)
         message = re.sub(r"evaluate\.\d+\.(?:data\.|columns\.)?", "--", message)
         raise UserError(message) from error
 
 
-def _task_config(
-    name: str, source: SourceConfig, templates: list[str] | None, train: SourceConfig | None, baselines: bool
-) -> AnyTask:
+def _task_config(name: str, source: SourceConfig, given: dict[str, Any]) -> AnyTask:
+    """Return the task of that name, with those of the options given that it has."""
     from mmcl.errors import UserError, did_you_mean
-    from mmcl.recipe_tasks import (
-        FewLabelConfig,
-        KNNConfig,
-        LinearProbeConfig,
-        RetrievalConfig,
-        ZeroShotClassificationConfig,
-        have_same_rows,
-    )
+    from mmcl.recipe_tasks import AnyTask, have_same_rows
 
-    if name == "retrieval":
-        return RetrievalConfig(data=source)
-    if name == "zeroshot_classification":
-        return ZeroShotClassificationConfig(data=source, **({"templates": tuple(templates)} if templates else {}))
-    learning = {"knn": KNNConfig, "linear_probe": LinearProbeConfig, "few_label": FewLabelConfig}
-    if name not in learning:
-        known = ("retrieval", "zeroshot_classification", *learning)
-        raise UserError(f'--task: unknown task "{name}" (known: {", ".join(known)}).{did_you_mean(name, known)}')
-    if train is not None and have_same_rows(train, source):
+    kinds = {kind.model_fields["task"].default: kind for kind in get_args(get_args(AnyTask)[0])}
+    if name not in kinds:
+        raise UserError(f'--task: unknown task "{name}" (known: {", ".join(kinds)}).{did_you_mean(name, list(kinds))}')
+    fields = {key: value for key, value in given.items() if key in kinds[name].model_fields and value not in (None, ())}
+    if "train" in fields and have_same_rows(fields["train"], source):
         raise UserError("--train: the rows learnt from are the rows judged on; give another --train or --train-split")
-    return learning[name](data=source, train=train, baselines=baselines)
+    task: AnyTask = kinds[name](data=source, **fields)
+    return task

@@ -9,6 +9,7 @@ from evaluation import TaskResult, compare_results
 from mmcl import distributed
 from mmcl.data.evaluation_rows import validation_rows
 from mmcl.data.loader import TrainData
+from mmcl.data.text_rows import validation_text_rows
 from mmcl.errors import UnreachableError, UserError
 from mmcl.recipe import Recipe
 from mmcl.recipe_tasks import AnyTask
@@ -69,6 +70,7 @@ def build_judges(recipe: Recipe, data: TrainData, tell: Callable[[str], None] = 
             train=lambda: training_rows(recipe, data),
             key=key,
             unreachable=unreachable,
+            validation_texts=lambda needs: validation_text_rows(recipe, data, needs),
         )
 
     tasks = build(recipe.evaluate, "evaluate", None)

@@ -18,12 +18,13 @@ from evaluation import (
     TaskResult,
     ZeroShotClassificationTask,
 )
-from evaluation.embedder import Embedder, Embeddings, Picture
+from evaluation.embedder import Embedder, Embeddings, Picture, Truncating
 from mmcl import distributed
 from mmcl.data.evaluation_rows import EvaluationRows, LazyPictures, join_rows, open_evaluation_rows
 from mmcl.data.loader import TrainData
 from mmcl.data.mixture import TrainSource
 from mmcl.data.split import is_held_out
+from mmcl.data.text_rows import TextNeeds, TextRows, open_text_rows
 from mmcl.errors import UnreachableError, UserError
 from mmcl.objectives.views import MODALITIES
 from mmcl.recipe import Recipe
@@ -34,17 +35,19 @@ from mmcl.recipe_tasks import (
     KNNConfig,
     LinearProbeConfig,
     RetrievalConfig,
+    TextTaskConfig,
     ZeroShotClassificationConfig,
 )
+from mmcl.training.judge_texts import NEEDS, TextTask, build_text_task
 from mmcl.training.results import file_name
 
 Item = TypeVar("Item")
 
 LabelledImagesConfig = KNNConfig | LinearProbeConfig | FewLabelConfig
 LabelledImagesTask = KNNTask | LinearProbeTask | FewLabelTask
-AnyBuiltTask = RetrievalTask | ZeroShotClassificationTask | LabelledImagesTask
+AnyBuiltTask = RetrievalTask | ZeroShotClassificationTask | LabelledImagesTask | TextTask
 
-NAMED_BY_TASK = ("knn", "linear_probe", "few_label")
+NAMED_BY_TASK = ("knn", "linear_probe", "few_label", "pair_classification", "bitext_mining", "triplet_accuracy")
 """Tasks whose metrics the log names by task as well: several of them give an accuracy on the same data."""
 
 
@@ -57,6 +60,7 @@ def build_tasks(
     train: Callable[[], EvaluationRows] | None = None,
     key: str = "evaluate",
     unreachable: dict[int, UnreachableError] | None = None,
+    validation_texts: Callable[[TextNeeds], TextRows | None] = lambda needs: None,
 ) -> list[AnyBuiltTask]:
     """Make tasks of their part of a recipe, their rows opened and checked.
 
@@ -71,6 +75,7 @@ def build_tasks(
         key: of the recipe, for messages.
         unreachable: is filled, by the numbers of the tasks, with why rows on the hub cannot be had now; those tasks are
             left out. With None that is an error.
+        validation_texts: returns the held-out rows as a task of texts alone needs them, None when nothing is held out.
 
     Raises:
         UserError: when a task has no rows to judge on or to learn from, or no labels.
@@ -79,8 +84,12 @@ def build_tasks(
     tasks: list[AnyBuiltTask] = []
     names: set[str] = set()
     for number, config in enumerate(configs):
+        rows: EvaluationRows | TextRows | None
         try:
-            rows = validation if config.data is None else opened.to_judge_on(config, number)
+            if isinstance(config, TextTaskConfig):
+                rows = opened.texts_to_judge_on(config, number, validation_texts)
+            else:
+                rows = validation if config.data is None else opened.to_judge_on(config, number)
         except UnreachableError as error:
             if unreachable is None:
                 raise
@@ -92,11 +101,14 @@ def build_tasks(
                 f"give the task data of its own, or hold some out"
             )
         name = config.name or rows.name
-        if isinstance(config, RetrievalConfig):
+        if isinstance(rows, TextRows):
+            assert isinstance(config, TextTaskConfig)
+            tasks.append(build_text_task(config, rows, name, config.columns or columns, f"{key}.{number}"))
+        elif isinstance(config, RetrievalConfig):
             tasks.append(_retrieval_task(_with_texts(rows, tell) if config.data is None else rows, name))
         elif isinstance(config, ZeroShotClassificationConfig):
             tasks.append(_zeroshot_task(config, rows, name))
-        else:
+        elif isinstance(config, LabelledImagesConfig):
             tasks.append(_labelled_images_task(config, opened.to_learn_from(config, number, train), rows, name))
         if file_name(name, config.task) in names:
             raise UserError(
@@ -119,10 +131,9 @@ def check_modalities(configs: Sequence[AnyTask], modalities: Sequence[str], key:
         UserError: naming the task and what is missing.
     """
     for number, config in enumerate(configs):
-        needed = (
-            ("image", "text") if isinstance(config, (RetrievalConfig, ZeroShotClassificationConfig)) else ("image",)
-        )
-        for modality in needed:
+        needs_text = not isinstance(config, LabelledImagesConfig)
+        needs_image = not isinstance(config, TextTaskConfig)
+        for modality in (*(("image",) if needs_image else ()), *(("text",) if needs_text else ())):
             if modality not in modalities:
                 raise UserError(f"{key}.{number}: {config.task} needs a model with a {modality} tower; this has none")
 
@@ -190,6 +201,18 @@ class _OpenedRows:
             "judged on",
         )
 
+    def texts_to_judge_on(
+        self, config: TextTaskConfig, number: int, validation: Callable[[TextNeeds], TextRows | None]
+    ) -> TextRows | None:
+        source, roles, needs = config.data, config.columns or self.columns, NEEDS[config.task]
+        if source is None:
+            rows = validation(needs)
+        else:
+            rows = open_text_rows(source, roles, needs, key=f"{self.key}.{number}.data")
+        if rows is not None:
+            self._tell_of(rows, "judged on")
+        return rows
+
     def to_learn_from(
         self, config: LabelledImagesConfig, number: int, train: Callable[[], EvaluationRows] | None
     ) -> EvaluationRows:
@@ -210,11 +233,14 @@ class _OpenedRows:
 
     def _once(self, key: str, open_rows: Callable[[], EvaluationRows], use: str) -> EvaluationRows:
         if key not in self._opened:
-            rows = self._opened[key] = open_rows()
-            if rows.left_out:
-                reason = rows.left_out[-1].reason
-                self.tell(f"{rows.name}: {len(rows.left_out):,} rows cannot be {use}; the last: {reason}")
+            self._opened[key] = open_rows()
+            self._tell_of(self._opened[key], use)
         return self._opened[key]
+
+    def _tell_of(self, rows: EvaluationRows | TextRows, use: str) -> None:
+        if rows.left_out:
+            reason = rows.left_out[-1].reason
+            self.tell(f"{rows.name}: {len(rows.left_out):,} rows cannot be {use}; the last: {reason}")
 
 
 def _retrieval_task(rows: EvaluationRows, name: str) -> RetrievalTask:
@@ -345,6 +371,10 @@ class ShardedEmbedder:
     def encode_texts(self, texts: Sequence[str]) -> Embeddings:
         """Return ``(N, D)`` float32 rows of unit norm, in order."""
         return _encode_shares(texts, self.embedder.encode_texts)
+
+    def count_too_long(self, texts: Sequence[str]) -> int:
+        """Return how many of the texts are cut; 0 for an embedder that does not tell."""
+        return self.embedder.count_too_long(texts) if isinstance(self.embedder, Truncating) else 0
 
 
 def _encode_shares(items: Sequence[Item], encode: Callable[[Sequence[Item]], Embeddings]) -> Embeddings:

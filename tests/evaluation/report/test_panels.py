@@ -29,6 +29,20 @@ def test_headline_bars_are_percentages() -> None:
     assert (second.at, second.value) == (None, "n/a (few)")
 
 
+def test_the_bar_of_a_correlation_begins_at_zero() -> None:
+    result = TaskResult(
+        dataset="d",
+        model="m",
+        task="sts",
+        metrics={"cosine_spearman": -0.2},
+        num_examples=9,
+        intervals={"cosine_spearman": Interval(-0.5, 0.1, 0.95, 9)},
+    )
+    (bar,) = headline_panel(result)
+    assert (bar.at, bar.low, bar.high) == (0, 0, 10)
+    assert (bar.value, bar.interval) == ("-20.0", "[-50.0, 10.0]")
+
+
 def test_confusion_shades_are_shares_of_the_row_and_mistakes_are_listed() -> None:
     panel = confusion_panel(ConfusionMatrix(np.array([[3, 1, 0], [0, 0, 0], [2, 4, 0]]), ("a", "b", "c")))
     assert [cell.shade for cell in panel.rows[0]] == [0.75, 0.25, 0]

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from evaluation import RetrievalTask, TaskResult, ZeroShotClassificationTask, write_report
+from evaluation import BitextMiningTask, RetrievalTask, STSTask, TaskResult, ZeroShotClassificationTask, write_report
 from evaluation.report import render_report
-from tests.evaluation.fakes import COLOURS, CollapsedEmbedder, ColourEmbedder, picture
+from tests.evaluation.fakes import COLOURS, AngleEmbedder, CollapsedEmbedder, ColourEmbedder, picture
 
 HOSTILE = "<script>alert('red')</script>\"><img src=x onerror=alert(1)>{{ 7*7 }}"
 LOG = [{"step": step, "loss": 3.0 / step, "chance": 2.0, "lr": 1e-3} for step in range(1, 30)]
@@ -173,3 +173,17 @@ def test_ties_of_a_collapsed_model_are_on_the_page() -> None:
 
 def test_a_page_without_results_still_stands() -> None:
     assert "Loss" in Elements(render_report("Run", [], LOG)).text
+
+
+def test_tasks_of_texts_show_answers_and_pairs_and_count_what_they_judged() -> None:
+    angles = [f"{HOSTILE} {angle}" for angle in (0, 10, 50, 90)]
+    others = [f"other {angle}" for angle in (12, 1, 48, 100)]
+    tasks = (
+        STSTask(first=angles, second=others, scores=[1.5, 2, 3, 4], dataset="pairs", resamples=20),
+        BitextMiningTask(first=angles, second=others, dataset="translations", resamples=20),
+    )
+    page = Elements(render_report("Run", [task.evaluate(AngleEmbedder()) for task in tasks]))
+    assert "script" not in {tag for tag, _ in page.tags}
+    for shown in ("sts, 4 pairs", "bitext mining, 4 pairs", "judged most differently", "1.5", "Text to text", "rank 2"):
+        assert shown in page.text, shown
+    assert "pictures" not in page.text

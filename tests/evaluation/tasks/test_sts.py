@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.stats import pearsonr, spearmanr
 
-from evaluation import TFIDF, BagOfWords, EvaluationError, STSTask
+from evaluation import TFIDF, BagOfWords, CachedEmbedder, EvaluationError, STSTask
 from evaluation.metrics import alignment, uniformity
 from tests.evaluation.fakes import AngleEmbedder, CollapsedEmbedder
 
@@ -69,6 +69,19 @@ def test_pairs_without_a_score_are_left_out_and_counted() -> None:
     assert result.intervals["cosine_spearman"].num_units == 3
     assert result.examples["group"].tolist() == [1, 1, 2, 2, 3, 3]
     assert result.notes == ("2 of 8 pairs have no gold score and are left out.",)
+
+
+class Cutting(AngleEmbedder):
+    """Reads the first nine characters of a text."""
+
+    def count_too_long(self, texts: list[str]) -> int:
+        return sum(len(text) > 9 for text in texts)
+
+
+@pytest.mark.parametrize("embedder", [Cutting(), CachedEmbedder(Cutting())])
+def test_texts_that_the_model_cuts_are_counted(embedder: Cutting) -> None:
+    assert task_of().evaluate(embedder).notes == ("1 of 16 texts are longer than the model reads, and were cut.",)
+    assert task_of().evaluate(CachedEmbedder(AngleEmbedder())).notes == ()
 
 
 def test_the_interval_is_that_of_correlations_of_resampled_pairs() -> None:
