@@ -14,7 +14,15 @@ from mmcl.objectives.views import num_views
 from mmcl.recipe import Recipe
 from mmcl.recipe_data import ColumnsConfig, DataConfig, ImageViewConfig, SourceConfig
 from mmcl.recipe_model import ModelConfig
-from mmcl.recipe_tasks import AnyTask, RetrievalConfig, ZeroShotClassificationConfig
+from mmcl.recipe_tasks import (
+    AnyTask,
+    PairClassificationConfig,
+    RetrievalConfig,
+    STSConfig,
+    TextRetrievalConfig,
+    TextTaskConfig,
+    ZeroShotClassificationConfig,
+)
 from mmcl.recipe_tuning import TuningConfig
 from mmcl.section import Section
 from mmcl.smoke_model import IMAGE_SIZE, tiny_model
@@ -26,6 +34,7 @@ MICRO_BATCH_SIZE = 8
 USUAL_IMAGE_SIZE = 224
 GLYPH_COLUMNS = ColumnsConfig(image="image", text="text", group="group", label="script", score="codepoint")
 GLYPH_NEGATIVES = ("script", "face", "character")
+GLYPH_PAIRS = ColumnsConfig(text="text", positive="character", negatives="script", score="codepoint", group="group")
 DIGIT_COLUMNS = ColumnsConfig(image="image", text=False, group=False, label="label")
 MOST = {
     "queue_size": 64,
@@ -138,7 +147,18 @@ def _small_task(task: AnyTask) -> AnyTask:
         if isinstance(task, ZeroShotClassificationConfig):
             update["class_names"] = None
         return task.model_copy(update=update)
+    if isinstance(task, TextTaskConfig):
+        return _small_text_task(task)
     return task.model_copy(update={"train": _digits("train"), "data": _digits("test"), "columns": DIGIT_COLUMNS})
+
+
+def _small_text_task(task: TextTaskConfig) -> AnyTask:
+    # Tasks on different data are on one now, and have to be told apart.
+    name = task.name or (task.data and task.data.path.rpartition("/")[2])
+    update = {"name": name, "data": _glyphs("unseen_characters"), "columns": GLYPH_PAIRS}
+    if isinstance(task, PairClassificationConfig):  # glyphs have no pairs that do not belong together
+        return STSConfig.model_validate(update)
+    return task.model_copy(update=update | ({"corpus": None} if isinstance(task, TextRetrievalConfig) else {}))
 
 
 def _glyphs(split: str) -> SourceConfig:

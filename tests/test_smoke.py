@@ -12,6 +12,7 @@ from mmcl.recipe import Recipe
 from mmcl.recipe_files import ListedRecipe, list_recipes, load_recipe
 from mmcl.recipe_model import ModelConfig
 from mmcl.smoke import smoke_recipe
+from mmcl.training.run import run_recipe
 from tests.given import what_a_user_gives
 from tests.tiny import save_tokenizer
 from tests.towers.tiny_configs import DINOV2, ROBERTA, STATIC, lone_image, lone_text, pair
@@ -247,3 +248,14 @@ def test_the_batch_divides_over_the_processes(
 ) -> None:
     monkeypatch.setenv("WORLD_SIZE", num_processes)
     assert smoke_recipe(Recipe.model_validate({"data": "x"})).batch_size == batch_size
+
+
+def test_tasks_of_texts_are_tried_on_names_of_glyphs_and_told_apart(tmp_path: Path) -> None:
+    tasks = ["sts", "pair_classification", "text_retrieval", "bitext_mining", "triplet_accuracy"]
+    configs = [{"task": task, "data": f"sets/{task}.csv"} for task in tasks]
+    configs[2]["corpus"] = "more.csv"
+    model = lone_text(ROBERTA, save_tokenizer(tmp_path / "words")).model_dump()
+    fields = {"model": model, "data": "x.txt", "objectives": ["simcse"], "evaluate": configs}
+    run = run_recipe(smoke_recipe(Recipe.model_validate({**fields, "output_dir": str(tmp_path / "runs")})))
+    found = [(result.task, result.dataset) for result in run.results]
+    assert found == [(task.replace("pair_classification", "sts"), f"{task}.csv") for task in tasks]

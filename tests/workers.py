@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from contextlib import nullcontext
 from datetime import timedelta
 from pathlib import Path
@@ -14,6 +15,7 @@ from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs
 from torch import Tensor, nn
 
+from evaluation.embedder import Embeddings
 from mmcl.batch import PairBatch
 from mmcl.batch_norm import use_global_batch_norm
 from mmcl.distributed import (
@@ -25,6 +27,7 @@ from mmcl.distributed import (
     sum_over_processes,
     total,
 )
+from mmcl.embedder import ModelEmbedder
 from mmcl.model import build_model
 from mmcl.module import ContrastiveModule
 from mmcl.objectives.configs import AnyObjective
@@ -33,6 +36,7 @@ from mmcl.recipe import Recipe
 from mmcl.recipe_model import ModelConfig
 from mmcl.recipe_tuning import TuningConfig
 from mmcl.training.grad_cache import GradCache
+from mmcl.training.judge import build_tasks, judge
 from mmcl.training.tuning import tune
 
 
@@ -170,6 +174,20 @@ def fitted(recipe: Recipe, most_rows: list[int], from_call: int) -> dict[str, An
     with little_memory(trainer, most_rows[rank()], from_call):
         trainer.fit(lambda step: {})
     return {"state": state_of(trainer), "size": trainer.micro_batch_size}
+
+
+def judged_texts(recipe: Recipe) -> dict[str, Any]:
+    """What every process finds by the recipe's tasks of texts, and how many texts it encodes for that itself."""
+    embedder = ModelEmbedder(build_model(recipe.model, recipe.seed), "texts")
+    encode, num_encoded = embedder.encode_texts, []
+
+    def counted(texts: Sequence[str]) -> Embeddings:
+        num_encoded.append(len(texts))
+        return encode(texts)
+
+    embedder.encode_texts = counted  # type: ignore[method-assign]
+    results = judge(embedder, build_tasks(recipe.evaluate, recipe.data.columns))
+    return {"metrics": [dict(result.metrics) for result in results], "num_encoded": sum(num_encoded)}
 
 
 def main() -> None:

@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from mmcl.cli.main import main
+from mmcl.export import ModelCardFacts, export_model
+from mmcl.model import build_model
 from mmcl.training.run import Run, run_recipe
-from tests.tiny import save_pairs, tiny_recipe
+from tests.tiny import WORDS, bert_alone, save_pairs, save_tokenizer, tiny_recipe
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +71,61 @@ def test_an_open_clip_name_is_judged(tmp_path: Path, capsys: pytest.CaptureFixtu
     pairs = str(save_pairs(tmp_path / "data"))
     assert main(["evaluate", "ViT-B-32,openia", "-t", "retrieval", "-d", pairs]) == 2
     assert 'Did you mean "openai"?' in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def text_model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = tmp_path_factory.mktemp("texts")
+    model = build_model(bert_alone(save_tokenizer(folder / "tokenizer")))
+    export_model(model, folder / "model", ModelCardFacts("texts"))
+    return str(folder / "model")
+
+
+def save_graded(folder: Path) -> str:
+    """Pairs with scores, hard negatives and labels, in a file without a line of names."""
+    lines = [f"{WORDS[n % 5]} one,{WORDS[n % 7]} two,{n % 6},{WORDS[n % 3]} black,{n % 2}\n" for n in range(24)]
+    (folder / "pairs.csv").write_text("".join(lines))
+    return str(folder / "pairs.csv")
+
+
+GRADED = ["--column-names", "a,b,s,n,y", "--text", "a", "--positive", "b"]
+
+
+def test_a_model_of_texts_is_judged_by_every_task_of_texts(
+    text_model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "more.txt").write_text("a white knight\nno arrow\n")
+    tasks = ("sts", "pair_classification", "text_retrieval", "bitext_mining", "triplet_accuracy")
+    asked = [part for task in tasks for part in ("-t", task)]
+    options = ["--score", "s", "--negatives", "n", "--label", "y", "--corpus", str(tmp_path / "more.txt")]
+    data = ["--data", save_graded(tmp_path), *GRADED]
+    assert main(["evaluate", text_model, *asked, *data, *options, "--baselines", "--language", "de", "--json"]) == 0
+    results = {result["task"]: result for result in json.loads(capsys.readouterr().out)}
+    assert tuple(results) == tasks
+    assert "bag_of_words/cosine_spearman" in results["sts"]["metrics"]
+    assert results["text_retrieval"]["protocol"]["num_documents"] == 7 + 3 + 2
+    assert {result["language"] for result in results.values()} == {"de"}
+    assert results["triplet_accuracy"]["num_examples"] == 24
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["-t", "sts"], 'sts needs scores, and pairs.csv has no column "score" .* as --score: NAME'),
+        (["-t", "sts", "--score", "q"], '--score: no column "q" in pairs.csv'),
+        (["-t", "triplet_accuracy", "--negatives", "m"], '--negatives: no column "m" in pairs.csv'),
+        (["-t", "pair_classification", "--label", "s"], '--label: the label of a pair must be 1 or 0, .* got "2"'),
+        (["-t", "text_retrieval", "--corpus", "no/such.csv"], "--corpus: there is no no/such.csv"),
+        (["-t", "retrieval"], "retrieval needs pictures: pairs.csv has no image column"),
+    ],
+)
+def test_a_mistake_in_what_texts_are_judged_by_is_one_message(
+    text_model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    assert main(["evaluate", text_model, "--data", save_graded(tmp_path), *GRADED, *arguments]) == 2
+    captured = capsys.readouterr().err
+    assert "Traceback" not in captured
+    assert re.search(message, captured)
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import inspect
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from evaluation import (
@@ -23,6 +24,8 @@ from mmcl.recipe_tasks import STSConfig
 from mmcl.training.judge import build_tasks, check_modalities
 from mmcl.training.judge_texts import NEEDS, TextTask, build_text_task
 from tests.evaluation.fakes import AngleEmbedder
+from tests.processes import run_processes
+from tests.tiny import WORDS, bert_alone, save_tokenizer
 
 LINES = ("anchor,positive,n1,n2,score,label,group", "a 0,p 1,n 9,m 8,5,1,g", "b 1,q 2,n 9,,2,0,g", "a 0,p 1,o 7,,,1,h")
 
@@ -114,6 +117,22 @@ def test_without_held_out_rows_a_task_needs_data_of_its_own() -> None:
     (task,) = build_tasks(configs, ColumnsConfig(), validation_texts=lambda needs: rows)
     assert isinstance(task, STSTask)
     assert (task.dataset, task.split) == ("held", "validation")
+
+
+def test_two_processes_share_the_texts_and_find_what_one_finds(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    lines = [f"{' '.join(rng.choice(WORDS, 3))},{' '.join(rng.choice(WORDS, 4))},{row % 5}" for row in range(30)]
+    (tmp_path / "pairs.csv").write_text("\n".join(["anchor,positive,score", *lines]))
+    model = bert_alone(save_tokenizer(tmp_path / "tokenizer"))
+    tasks = [{"task": task, "data": str(tmp_path / "pairs.csv")} for task in ("sts", "text_retrieval", "bitext_mining")]
+    recipe = Recipe.model_validate({"model": model.model_dump(), "data": "unused", "evaluate": tasks})
+    alone, *others = (
+        found for size in (1, 2) for found in run_processes("judged_texts", size, tmp_path / str(size), recipe=recipe)
+    )
+    assert [found["num_encoded"] for found in others] == [alone["num_encoded"] / 2] * 2
+    for found in others:
+        for metrics, expected in zip(found["metrics"], alone["metrics"], strict=True):
+            assert metrics == pytest.approx(expected, abs=1e-6)
 
 
 def test_defaults_are_those_of_the_evaluation_package() -> None:
