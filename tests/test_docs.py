@@ -31,10 +31,15 @@ from mmcl.recipe_model import ImageTowerConfig, ModelConfig, TextTowerConfig
 from mmcl.recipe_schema import recipe_schema
 from mmcl.recipe_sections import paths_of_fields
 from mmcl.recipe_tasks import (
+    BitextMiningConfig,
     FewLabelConfig,
     KNNConfig,
     LinearProbeConfig,
+    PairClassificationConfig,
     RetrievalConfig,
+    STSConfig,
+    TextRetrievalConfig,
+    TripletAccuracyConfig,
     ZeroShotClassificationConfig,
 )
 from mmcl.recipe_tuning import LoRAConfig, TuningConfig
@@ -93,6 +98,11 @@ REFERENCE = {
     "kNN task": KNNConfig,
     "Linear probe task": LinearProbeConfig,
     "Few-label task": FewLabelConfig,
+    "STS task": STSConfig,
+    "Pair classification task": PairClassificationConfig,
+    "Text retrieval task": TextRetrievalConfig,
+    "Bitext mining task": BitextMiningConfig,
+    "Triplet accuracy task": TripletAccuracyConfig,
 }
 
 
@@ -111,6 +121,17 @@ OTHER_NAMES = {
     *("acc1", "acc5", "mean_per_class_recall", "macro_precision", "macro_recall", "macro_f1"),
     *("image_retrieval_median_rank", "image_retrieval_mean_rank", "image_retrieval_ties", "text_retrieval_ties"),
     *("unseen_characters", "unseen_face", "open_clip", "zeroshot_classification", "hidden_act", "model_cfg"),
+    *(
+        "cosine_spearman",
+        "cosine_pearson",
+        "cosine_ap",
+        "cosine_accuracy",
+        "cosine_f1",
+        "reverse_f1",
+        "reverse_accuracy",
+    ),
+    *("cosine_accuracy_threshold", "cosine_f1_threshold", "ndcg_at_10", "mrr_at_10", "map_at_10", "reverse_ties"),
+    *("recall_at_1", "recall_at_5", "recall_at_10"),
     # inputs of an exported graph, and the functions that lie beside it
     *("pixel_values", "input_ids", "attention_mask", "embed_images", "embed_texts"),
 }
@@ -150,6 +171,10 @@ def save_data(folder: Path) -> None:
     # The same, but every fifth row has no title.
     partly = [re.sub(r",.*?,", ",,", line, count=1) if row % 5 == 1 else line for row, line in enumerate(lines)]
     (folder / "catalogue.csv").write_text("\n".join(partly) + "\n")
+    graded = [f"{caption(row)},{caption(row + row % 3)},{5 - row % 3}" for row in range(40)]
+    (folder / "similarity.csv").write_text("\n".join(graded) + "\n")
+    asked = [f"{caption(row)},{caption(row + 1)},{caption(row + 7)}" for row in range(20)]
+    (folder / "questions.csv").write_text("\n".join(["question,answer,wrong", *asked]) + "\n")
     for number, name in enumerate(("cat", "dog", "hat", "shirt", "shoe") * 4):
         save_picture(folder / f"photos/{'test' if number < 10 else 'train'}/{name}/{number}.jpg", number)
     for artist in ("noto", "emojitwo"):
