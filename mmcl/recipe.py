@@ -13,6 +13,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 from mmcl.guards import expand_guard
 from mmcl.objectives.configs import AnyObjective, expand_objective
 from mmcl.objectives.configs.cross_modal import CLIPConfig
+from mmcl.objectives.configs.views import SupervisedSimCSEConfig
 from mmcl.recipe_data import DataConfig
 from mmcl.recipe_fields import Fraction, MomentDecay, Positive
 from mmcl.recipe_model import ModelConfig
@@ -180,6 +181,19 @@ class Recipe(Section):
     @classmethod
     def _objectives_from_names(cls, value: Any) -> Any:
         return [expand_objective(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+    @field_validator("objectives")
+    @classmethod
+    def _hard_negatives_from_columns(
+        cls, value: tuple[AnyObjective, ...] | None, info: ValidationInfo
+    ) -> tuple[AnyObjective, ...] | None:
+        data = info.data.get("data")
+        if value is None or data is None:
+            return value
+        return tuple(
+            one.with_hard_negatives(data.num_negatives) if isinstance(one, SupervisedSimCSEConfig) else one
+            for one in value
+        )
 
     @field_validator("guard")
     @classmethod

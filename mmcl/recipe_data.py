@@ -83,6 +83,13 @@ class ColumnsConfig(Section):
     label: ColumnName = None
     """Class of the row."""
 
+    @property
+    def num_negatives(self) -> int | None:
+        """Columns of hard negatives that are named; None where that is left to the data."""
+        if self.negatives is None:
+            return None
+        return len(self.negatives) if isinstance(self.negatives, tuple) else int(self.negatives is not False)
+
     @field_validator("*", mode="before")
     @classmethod
     def _is_a_column_or_false(cls, value: Any, info: ValidationInfo) -> Any:
@@ -230,6 +237,13 @@ class DataConfig(Section):
     def expanded_views(self) -> tuple[ImageViewConfig, ...]:
         """The views in order, each as often as its ``count`` says: number N is what objectives call image.N."""
         return tuple(view for view in self.image_views for _ in range(view.count))
+
+    @property
+    def num_negatives(self) -> int | None:
+        """Most columns of hard negatives that are named for a source; None where that is left to the data."""
+        sources = self.train if isinstance(self.train, tuple) else ()
+        columns = [source.columns or self.columns for source in sources] or [self.columns]
+        return max((each.num_negatives for each in columns if each.num_negatives is not None), default=None)
 
     @field_validator("caption_templates")
     @classmethod

@@ -204,3 +204,28 @@ def test_a_view_that_cannot_be_drawn_is_refused(view, mistake):
 def test_the_ends_of_the_ranges_are_allowed():
     view = {"random_resized_crop": (1, 1), "color_jitter": (0, 0, 0, 0.5), "affine": {"scale": (2, 2)}}
     assert Recipe(data={"train": "x", "image_views": [view]}, betas=(0, 0)).betas == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("negatives", "num_negatives"), [(None, 1), (False, 0), ("n", 1), (["n", "m"], 2), (["n", "m", "o"], 3)]
+)
+def test_supervised_simcse_takes_all_hard_negatives_that_the_columns_name(negatives, num_negatives):
+    data = {"train": "a.csv", "columns": {"negatives": negatives}}
+    recipe = Recipe.model_validate({"data": data, "objectives": ["clip", "simcse_supervised"]})
+    expected = ("text.0", "text.1", "text.2", "text.3", "text.4")[: 2 + num_negatives]
+    assert recipe.objectives[1].views == expected
+    assert Recipe.model_validate(recipe.model_dump(mode="json")) == recipe
+
+
+def test_of_several_sources_the_one_with_most_hard_negatives_counts():
+    sources = [{"path": "a.csv"}, {"path": "b.csv", "columns": {"negatives": ["n", "m"]}}]
+    data = {"train": sources, "columns": {"negatives": "n"}}
+    recipe = Recipe.model_validate({"data": data, "objectives": ["simcse_supervised"]})
+    assert recipe.objectives[0].views == ("text.0", "text.1", "text.2", "text.3")
+
+
+def test_views_that_are_named_stay_whatever_the_columns():
+    views = ["text.0", "text.1", "text.2"]
+    data = {"train": "a.csv", "columns": {"negatives": ["n", "m"]}}
+    recipe = Recipe.model_validate({"data": data, "objectives": [{"type": "simcse_supervised", "views": views}]})
+    assert recipe.objectives[0].views == tuple(views)

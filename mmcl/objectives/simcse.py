@@ -44,7 +44,8 @@ class SimCSEObjective(ObjectiveWithMemory):
 
 
 class SupervisedSimCSEObjective(ObjectiveWithMemory):
-    """Each anchor looks for its positive among the positives and the hard negatives of all processes.
+    """Each anchor looks for its positive among the positives and the hard negatives of all processes; where it is
+    symmetric, each positive for its anchor among the anchors too.
 
     There is no head here: a head that stays at test time is part of the model, to which the config adds it.
 
@@ -54,8 +55,8 @@ class SupervisedSimCSEObjective(ObjectiveWithMemory):
     """
 
     def __init__(self, config: SupervisedSimCSEConfig, model: TwoTower) -> None:
-        super().__init__(config.memory, model.embedding_dim)
-        self.views, self.temperature = config.views, config.temperature
+        super().__init__(config.memory, model.embedding_dim, num_sets=2 if config.symmetric else 1)
+        self.views, self.temperature, self.is_symmetric = config.views, config.temperature, config.symmetric
         self.hard_negative_weight = config.hard_negative_weight
 
     def forward(self, encoded: EncodedBatch) -> ObjectiveOutput:
@@ -73,8 +74,13 @@ class SupervisedSimCSEObjective(ObjectiveWithMemory):
             across=rows.across,
             memory=self.past(),
         )
-        self.remember([positives], rows.group_ids, rows.across)
         # At equal cosines an own hard negative counts as much as its weight, and everything else as 1.
         total = rows.across.total
-        num_keys = total + self.num_past + len(others) * (total - 1 + self.hard_negative_weight)
-        return ObjectiveOutput(loss, math.log(num_keys), total)
+        chance = math.log(total + self.num_past + len(others) * (total - 1 + self.hard_negative_weight))
+        if self.is_symmetric:
+            back = simcse_loss(
+                positives, anchors, None, self.temperature, rows.group_ids, across=rows.across, memory=self.past(1)
+            )
+            loss, chance = (loss + back) / 2, (chance + math.log(total + self.num_past)) / 2
+        self.remember([positives, anchors] if self.is_symmetric else [positives], rows.group_ids, rows.across)
+        return ObjectiveOutput(loss, chance, total)

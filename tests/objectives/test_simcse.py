@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -15,7 +17,10 @@ from mmcl.module import ContrastiveModule
 from mmcl.objectives.configs.momentum import MoCoConfig
 from mmcl.objectives.configs.views import SimCSEConfig, SupervisedSimCSEConfig
 from tests.objectives.small_modules import FACTS, batch_of, embeddings_of, module_of, only
-from tests.tiny import bert_alone, vit_bert_pair, without_some
+from tests.processes import run_processes
+from tests.tiny import bert_alone, random_batch, vit_bert_pair, without_some
+
+pytestmark = pytest.mark.xdist_group("processes")
 
 
 def test_it_compares_two_dropout_passes_of_one_text_from_first_to_second(tokenizer: str) -> None:
@@ -71,6 +76,55 @@ def test_supervised_columns_are_all_positives_and_all_hard_negatives(tokenizer: 
     others = torch.stack([equal] * num_negatives, dim=1) if negatives else None
     chance = simcse_loss(equal, equal, others, hard_negative_weight=3.0)
     assert output.chances["simcse_supervised"] == pytest.approx(float(chance))
+
+
+@pytest.mark.parametrize("num_negatives", [0, 1])
+def test_symmetric_is_the_mean_with_each_positive_over_all_anchors(tokenizer: str, num_negatives: int) -> None:
+    views = ("text.0", "text.1", "text.2")[: 2 + num_negatives]
+    fields: dict[str, Any] = {"views": views, "keep_head": False, "hard_negative_weight": 3.0}
+    one_way = module_of(SupervisedSimCSEConfig(**fields), tokenizer)
+    module, batch = module_of(SupervisedSimCSEConfig(symmetric=True, **fields), tokenizer), batch_of()
+    anchors, positives, *_ = embeddings_of(module, batch, views)
+    back = F.cross_entropy(positives @ anchors.T / 0.05, torch.arange(8))
+    output, forth = module(batch), one_way(batch)
+    torch.testing.assert_close(output.loss, (forth.loss + back) / 2)
+    chance = forth.chances["simcse_supervised"]
+    assert output.chances["simcse_supervised"] == pytest.approx((chance + math.log(8)) / 2)
+
+
+def test_symmetric_equals_sentence_transformers(tokenizer: str) -> None:
+    package = pytest.importorskip("sentence_transformers.sentence_transformer.losses")
+    config = SupervisedSimCSEConfig(keep_head=False, symmetric=True)
+    module, batch = module_of(config, tokenizer), batch_of()
+    peer = package.MultipleNegativesRankingLoss(
+        torch.nn.Sequential(torch.nn.Identity()),
+        scale=20.0,
+        directions=("query_to_doc", "doc_to_query"),
+        partition_mode="per_direction",
+    )
+    expected = peer.compute_loss_from_embeddings(embeddings_of(module, batch, config.views), None)
+    torch.testing.assert_close(module(batch).loss, expected)
+
+
+@pytest.mark.parametrize("num_processes", [2, 3])
+def test_symmetric_with_two_hard_negatives_is_the_same_on_several_processes(
+    num_processes: int, tokenizer: str, tmp_path: Path
+) -> None:
+    config = SupervisedSimCSEConfig(
+        views=("text.0", "text.1", "text.2", "text.3"), symmetric=True, hard_negative_weight=2.0
+    )
+    batch = random_batch(12, 16, num_groups=10, text_views=4)
+    model, bounds = bert_alone(tokenizer), {2: [0, 5, 12], 3: [0, 3, 7, 12]}[num_processes]
+    arguments = {"config": model, "objectives": [config], "batch": batch, "dtype": torch.float64, "facts": FACTS}
+    results = run_processes("module_gradients", num_processes, tmp_path, bounds=bounds, **arguments)
+    module = ContrastiveModule(build_model(model), [config], FACTS).double()
+    output = module(batch)
+    output.loss.backward()
+    for result in results:
+        torch.testing.assert_close(result["loss"], output.loss.detach(), rtol=1e-10, atol=0)
+        for name, parameter in module.named_parameters():
+            if parameter.grad is not None:
+                torch.testing.assert_close(result["grads"][name], parameter.grad, rtol=1e-9, atol=1e-11)
 
 
 def test_the_supervised_head_is_part_of_the_model(tokenizer: str) -> None:

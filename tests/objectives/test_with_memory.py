@@ -28,6 +28,7 @@ REMEMBERED: list[tuple[Any, tuple[str, ...]]] = [
     (InfoNCEConfig(memory=12), ("text.0",)),
     (SimCSEConfig(memory=12, head=None, views=("text.0", "text.1")), ("text.1",)),
     (SupervisedSimCSEConfig(memory=12, keep_head=False), ("text.1",)),
+    (SupervisedSimCSEConfig(memory=12, keep_head=False, symmetric=True), ("text.1", "text.0")),
     (MarginConfig(memory=12), ("image.0",)),
     (MarginConfig(memory=12, views=("image.0", "text.0")), ("image.0", "text.0")),
 ]
@@ -65,6 +66,10 @@ LOSSES: list[tuple[Any, Any]] = [
     (
         SupervisedSimCSEConfig(memory=12, keep_head=False),
         lambda v, o, g: simcse_loss(v[0], v[1], v[2][:, None], group_ids=g, memory=(o[1], g)),
+    ),
+    (
+        SupervisedSimCSEConfig(memory=12, keep_head=False, views=("text.0", "text.1"), symmetric=True),
+        lambda v, o, g: sum(simcse_loss(v[i], v[1 - i], group_ids=g, memory=(o[1 - i], g)) for i in (0, 1)) / 2,
     ),
 ]
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from mmcl.objectives.configs.base import HeadConfig, ObjectiveConfig, PairObjectiveConfig
-from mmcl.objectives.views import ViewName
+from mmcl.objectives.views import FIRST_NEGATIVE, ViewName
 
 if TYPE_CHECKING:
     from mmcl.model import TwoTower
@@ -66,13 +66,17 @@ class SimCSEConfig(PairObjectiveConfig):
 
 class SupervisedSimCSEConfig(ObjectiveConfig):
     """Each anchor finds its positive among the positives and the hard negatives of all rows; rows of equal group are no
-    negatives of each other (arXiv:2104.08821, section 4)."""
+    negatives of each other (arXiv:2104.08821, section 4). Without its head it is the multiple negatives ranking loss of
+    sentence-transformers, also known as in-batch negatives."""
 
     type: Literal["simcse_supervised"] = "simcse_supervised"
     views: tuple[ViewName, ...] = Field(default=("text.0", "text.1", "text.2"), min_length=2)
-    """Anchor, positive and then the hard negatives, of which there may be any number, also none."""
+    """Anchor, positive and then the hard negatives, of which there may be any number, also none. By default all hard
+    negatives that ``data.columns.negatives`` names, one where it says nothing."""
     temperature: float = Field(default=0.05, gt=0)
     """Divides the cosines."""
+    symmetric: bool = False
+    """Let each positive look for its anchor among all anchors as well, and take the mean of both directions."""
     hard_negative_weight: float = Field(default=1.0, ge=0)
     """How much the row's own hard negatives count, the paper's alpha; those of other rows count as 1. 0 leaves the own
     ones out."""
@@ -80,7 +84,15 @@ class SupervisedSimCSEConfig(ObjectiveConfig):
     """Give the model a linear layer with tanh that is trained here and stays at export, for a model of texts alone.
     false compares the model's embeddings as they are."""
     memory: int = Field(default=0, ge=0)
-    """Positives of past steps that serve as further negatives; 0 keeps none."""
+    """Positives of past steps that serve as further negatives, and their anchors where it is symmetric; 0 keeps
+    none."""
+
+    def with_hard_negatives(self, count: int | None) -> SupervisedSimCSEConfig:
+        """Return it with so many hard negatives, where its views are left to the data; None for what it has."""
+        if count is None or "views" in self.model_fields_set:
+            return self
+        negatives = (f"text.{FIRST_NEGATIVE + number}" for number in range(count))
+        return self.model_copy(update={"views": ("text.0", "text.1", *negatives)})
 
     def most_negatives(self, facts: DataFacts) -> int | None:
         num_hard = len(self.views) - 2
