@@ -13,6 +13,7 @@ from mmcl.batch_norm import has_batch_norm
 from mmcl.distributed import RowSizes, gather_rows, is_distributed
 from mmcl.model import Encoded, TwoTower
 from mmcl.objectives.configs import AnyObjective
+from mmcl.objectives.matryoshka import check_dims, output_at_widths
 from mmcl.objectives.objective import DataFacts, EncodedBatch, Objective, Progress, ViewPass
 from mmcl.objectives.views import Modality, modality_of, num_passes, number_of
 from mmcl.schedules import value_at
@@ -80,6 +81,7 @@ class ContrastiveModule(nn.Module):
                 earlier = sum(name.split("-")[0] == config.type for name in self.objectives)
                 name = config.type if earlier == 0 else f"{config.type}-{earlier + 1}"
                 objective = config.build(model, facts)
+                check_dims(config.widths, model.embedding_dim, name)
                 objective.name = name
                 self.objectives[name] = objective
                 self.configs[name] = config
@@ -131,7 +133,10 @@ class ContrastiveModule(nn.Module):
         with torch.autocast(batch.sample_ids.device.type, enabled=False):
             bias = self.model.logit_bias
             encoded = EncodedBatch(batch, views, keys, self.model.logit_scale(), bias, sizes, progress)
-            outputs = {name: objective(encoded) for name, objective in self.named_objectives()}
+            outputs = {
+                name: output_at_widths(objective, encoded, self.configs[name].widths)
+                for name, objective in self.named_objectives()
+            }
         weights = {
             name: value_at(config.weight, progress.step, progress.num_steps) for name, config in self.configs.items()
         }

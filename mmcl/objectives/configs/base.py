@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from mmcl.objectives.views import ViewName
 from mmcl.schedules import ScheduledWeight
@@ -33,6 +33,11 @@ class ObjectiveConfig(Section):
     def encoded_views(self) -> tuple[str, ...]:
         """Those of the views that go through the model's own towers; others only through a momentum encoder."""
         return (*self.views, *self.optional_views)
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """At which of the model's embeddings' widths it is computed beside the whole."""
+        return ()
 
     @property
     def needs_labels(self) -> bool:
@@ -80,6 +85,36 @@ class PairObjectiveConfig(ObjectiveConfig):
         if len(value) != 2:
             raise ValueError(f"must be two views, got {list(value)}")
         return value
+
+
+class MatryoshkaConfig(ObjectiveConfig):
+    """An objective that can compare the model's embeddings at several widths (Matryoshka, arXiv:2205.13147)."""
+
+    dims: tuple[Annotated[int, Field(gt=0)], ...] = ()
+    """Widths at which embeddings are to be of use: the loss is the mean of those of their first so many numbers, for
+    each of these, and of all numbers. It goes without a head and without a memory. Empty: of all numbers alone."""
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        return self.dims
+
+    @field_validator("dims")
+    @classmethod
+    def _differ(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if len(set(value)) < len(value):
+            raise ValueError(f"must differ from each other, got {list(value)}")
+        return value
+
+    @model_validator(mode="after")
+    def _widths_are_of_the_models_embeddings(self) -> MatryoshkaConfig:
+        if self.dims and getattr(self, "head", None) is not None:
+            raise ValueError(
+                "dims takes parts of the model's embeddings, and head makes others of them: write head: null, or leave"
+                " dims out"
+            )
+        if self.dims and getattr(self, "memory", None):
+            raise ValueError("dims goes without a memory, whose embeddings are whole: leave out one of the two")
+        return self
 
 
 class HeadConfig(Section):

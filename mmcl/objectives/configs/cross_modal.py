@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from mmcl.objectives.configs.base import HeadConfig, PairObjectiveConfig
+from mmcl.objectives.configs.base import HeadConfig, MatryoshkaConfig, PairObjectiveConfig
 from mmcl.objectives.views import FIRST_NEGATIVE, ViewName, modality_of
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mmcl.objectives.siglip import SigLIPObjective
 
 
-class CLIPConfig(PairObjectiveConfig):
+class CLIPConfig(PairObjectiveConfig, MatryoshkaConfig):
     """Symmetric InfoNCE between pictures and texts; rows of equal group are positives of each other, never negatives
     (arXiv:2103.00020, figure 3)."""
 
@@ -53,7 +53,7 @@ class CLIPConfig(PairObjectiveConfig):
         return CLIPObjective(self, model.embedding_dim)
 
 
-class SigLIPConfig(PairObjectiveConfig):
+class SigLIPConfig(PairObjectiveConfig, MatryoshkaConfig):
     """Logistic loss on every pair of the batch, with a learnt bias; also known as the sigmoid loss. Rows of equal group
     are positives of each other (arXiv:2303.15343)."""
 
@@ -77,7 +77,7 @@ class SigLIPConfig(PairObjectiveConfig):
         return SigLIPObjective(self, model)
 
 
-class InfoNCEConfig(PairObjectiveConfig):
+class InfoNCEConfig(PairObjectiveConfig, MatryoshkaConfig):
     """InfoNCE in one direction: each row of the first view looks for its own among the rows of the second; rows of
     equal group are positives of each other (arXiv:1807.03748)."""
 

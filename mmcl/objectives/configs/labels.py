@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from mmcl.objectives.configs.base import HeadConfig, ObjectiveConfig
+from mmcl.objectives.configs.base import HeadConfig, MatryoshkaConfig, ObjectiveConfig
 from mmcl.objectives.views import ViewName, modality_of
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mmcl.objectives.triplet import TripletObjective
 
 
-class SupConConfig(ObjectiveConfig):
+class SupConConfig(MatryoshkaConfig):
     """Views of all rows of one class attract each other, all others repel; with unlabelled rows it is semi-supervised
     (arXiv:2004.11362)."""
 
@@ -84,7 +84,7 @@ class CrossEntropyConfig(ObjectiveConfig):
         return CrossEntropyObjective(self, model, facts)
 
 
-class MinedConfig(ObjectiveConfig):
+class MinedConfig(MatryoshkaConfig):
     """Pairs or triplets formed within the batch. Views of one modality are thrown together; of a picture and a text
     each looks for the other."""
 

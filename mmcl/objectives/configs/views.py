@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from mmcl.objectives.configs.base import HeadConfig, ObjectiveConfig, PairObjectiveConfig
+from mmcl.objectives.configs.base import HeadConfig, MatryoshkaConfig, PairObjectiveConfig
 from mmcl.objectives.views import FIRST_NEGATIVE, ViewName
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from mmcl.objectives.simcse import SimCSEObjective, SupervisedSimCSEObjective
 
 
-class SimCLRConfig(ObjectiveConfig):
+class SimCLRConfig(MatryoshkaConfig):
     """NT-Xent between views of one picture, or of one text; all other rows are negatives (arXiv:2002.05709)."""
 
     type: Literal["simclr"] = "simclr"
@@ -40,7 +40,7 @@ class SimCLRConfig(ObjectiveConfig):
         return SimCLRObjective(self, model)
 
 
-class SimCSEConfig(PairObjectiveConfig):
+class SimCSEConfig(PairObjectiveConfig, MatryoshkaConfig):
     """Two passes over one text, which differ in their dropout, find each other among those of all rows; rows of equal
     group are no negatives of each other (arXiv:2104.08821, section 3)."""
 
@@ -64,7 +64,7 @@ class SimCSEConfig(PairObjectiveConfig):
         return SimCSEObjective(self, model)
 
 
-class SupervisedSimCSEConfig(ObjectiveConfig):
+class SupervisedSimCSEConfig(MatryoshkaConfig):
     """Each anchor finds its positive among the positives and the hard negatives of all rows; rows of equal group are no
     negatives of each other (arXiv:2104.08821, section 4). Without its head it is the multiple negatives ranking loss of
     sentence-transformers, also known as in-batch negatives."""
@@ -114,7 +114,7 @@ class SupervisedSimCSEConfig(ObjectiveConfig):
         return SupervisedSimCSEObjective(self, model)
 
 
-class NPairConfig(PairObjectiveConfig):
+class NPairConfig(PairObjectiveConfig, MatryoshkaConfig):
     """Each anchor against the positives of all rows by products of embeddings that are not normalised; rows of equal
     group are no negatives of each other (Sohn 2016)."""
 
