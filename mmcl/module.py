@@ -129,10 +129,12 @@ class ContrastiveModule(nn.Module):
         """
         progress = progress or Progress()
         sizes = sizes or RowSizes.of(len(batch), batch.sample_ids.device)
+        device = batch.sample_ids.device.type
+        dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
         # Half precision is for the towers; a loss at scale 100 loses its gradient in it.
-        with torch.autocast(batch.sample_ids.device.type, enabled=False):
+        with torch.autocast(device, enabled=False):
             bias = self.model.logit_bias
-            encoded = EncodedBatch(batch, views, keys, self.model.logit_scale(), bias, sizes, progress)
+            encoded = EncodedBatch(batch, views, keys, self.model.logit_scale(), bias, sizes, progress, dtype)
             outputs = {
                 name: output_at_widths(objective, encoded, self.configs[name].widths)
                 for name, objective in self.named_objectives()

@@ -90,6 +90,7 @@ REFERENCE = {
     "SwAV objective": objectives.SwAVConfig,
     "Barlow Twins objective": objectives.BarlowTwinsConfig,
     "Skip-gram objective": objectives.SkipGramConfig,
+    "MLM objective": objectives.MLMConfig,
     "Head": HeadConfig,
     "Weight schedule": WeightSchedule,
     "Momentum schedule": MomentumSchedule,

@@ -125,6 +125,7 @@ class EncodedBatch:
         bias: SigLIP's bias, a float32 scalar; None where the model has none.
         sizes: how many rows each process holds.
         progress: where in the run this is.
+        towers_dtype: what the towers' autocast computes in; None where there is none.
     """
 
     batch: PairBatch
@@ -134,6 +135,7 @@ class EncodedBatch:
     bias: Tensor | None
     sizes: RowSizes
     progress: Progress
+    towers_dtype: torch.dtype | None = None
     _selections: dict[frozenset[str], tuple[Tensor | None, RowSizes]] = field(default_factory=dict)
 
     def select(self, views: Sequence[str], encoded_views: Sequence[str] | None = None) -> Selected:
@@ -170,6 +172,11 @@ class EncodedBatch:
         places = (owners >= 0 if rows.rows is None else torch.isin(owners, rows.rows)).nonzero()[:, 0]
         across = RowSizes.of(len(places), places.device)
         return Texts(encoded.rows(places).embeddings, batch.group_ids[owners[places]], places, across)
+
+    def in_tower_precision(self) -> torch.autocast:
+        """Return the context that the towers compute in, for an objective that lets them compute once more."""
+        device = self.batch.sample_ids.device.type
+        return torch.autocast(device, dtype=self.towers_dtype, enabled=self.towers_dtype is not None)
 
     def _rows_with(self, views: frozenset[str]) -> tuple[Tensor | None, RowSizes]:
         if views not in self._selections:

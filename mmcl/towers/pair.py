@@ -51,6 +51,9 @@ class PairTowers(Towers):
         features = pool_text(output, tokens.attention_mask, self.text_pooling)
         return features, self.text_projection(features)
 
+    def text_backbone(self) -> PreTrainedModel:
+        return self.text_model
+
     def extra_repr(self) -> str:
         return f"image_pooling={self.image_pooling}, text_pooling={self.text_pooling}"
 

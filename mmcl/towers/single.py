@@ -72,6 +72,10 @@ class SingleTower(Towers):
         features = pool_text(output, tokens.attention_mask, self.pooling)
         return features, features if self.head is None else self.head(features)
 
+    def text_backbone(self) -> PreTrainedModel:
+        self.require("text")
+        return self.backbone
+
     def keep_text_head(self) -> None:
         """Add the head, drawn from torch's generator, if there is none yet.
 

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
 from mmcl.batch import TokenBatch
 from mmcl.errors import UserError
@@ -65,6 +66,14 @@ class Towers(nn.Module, ABC):
             "a kept head (supervised SimCSE's) needs a transformers text model alone, model: {text: ...}, because the"
             " head is the model's last layer at test time; keep no head in a model that also encodes pictures"
         )
+
+    def text_backbone(self) -> PreTrainedModel:
+        """Return the model whose ``last_hidden_state`` text features are pooled from.
+
+        Raises:
+            UserError: these towers have none.
+        """
+        raise UserError("masked language modelling (mlm) needs a transformers text model, alone or in a pair")
 
     def require(self, modality: Modality) -> None:
         """Refuse a modality that there is no tower for.

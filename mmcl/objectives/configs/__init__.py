@@ -17,7 +17,7 @@ from mmcl.objectives.configs.graded import CoSENTConfig
 from mmcl.objectives.configs.labels import CrossEntropyConfig, MarginConfig, SupConConfig, TripletConfig
 from mmcl.objectives.configs.momentum import BYOLConfig, MemoryBankConfig, MoCoConfig, MoCoV3Config
 from mmcl.objectives.configs.views import NPairConfig, SimCLRConfig, SimCSEConfig, SupervisedSimCSEConfig
-from mmcl.objectives.configs.words import SkipGramConfig
+from mmcl.objectives.configs.words import MLMConfig, SkipGramConfig
 
 AnyObjective = Annotated[
     CLIPConfig
@@ -39,7 +39,8 @@ AnyObjective = Annotated[
     | MemoryBankConfig
     | SwAVConfig
     | BarlowTwinsConfig
-    | SkipGramConfig,
+    | SkipGramConfig
+    | MLMConfig,
     Field(discriminator="type"),
 ]
 

@@ -54,6 +54,7 @@ COUNTS: list[tuple[dict[str, Any], int | None]] = [
     ({"type": "swav"}, None),
     ({"type": "barlow_twins"}, None),
     ({"type": "skip_gram", "num_negatives": 6}, 6),
+    ({"type": "mlm"}, None),
 ]
 
 
