@@ -35,10 +35,11 @@ class DistillationObjective(Objective):
 
     def __init__(self, config: DistillationConfig, model: TwoTower) -> None:
         super().__init__()
-        self.views, self.feature_weight = config.views, config.feature_weight
+        self.views, self.teacher_views = config.views, config.teacher_views or config.views
+        self.feature_weight, self.similarity_weight = config.feature_weight, config.similarity_weight
         self.scale = None if config.temperature is None else 1 / config.temperature
         self.teacher = Teacher.of(config.teacher, model)
-        for view in config.views:
+        for view in self.teacher_views:
             self.teacher.require(modality_of(view))
         width, own_width = self.teacher.model.embedding_dim, model.embedding_dim
         if self.feature_weight and width != own_width:
@@ -49,19 +50,24 @@ class DistillationObjective(Objective):
 
     def encode_keys(self, model: TwoTower, batch: PairBatch) -> tuple[Tensor, ...]:
         self.teacher.follow(model)
-        return tuple(self.teacher.encode(batch, view) for view in self.views)
+        made = {view: self.teacher.encode(batch, view) for view in dict.fromkeys(self.teacher_views)}
+        return tuple(made[view] for view in self.teacher_views)
 
     def forward(self, encoded: EncodedBatch) -> ObjectiveOutput:
         rows = encoded.select(self.views)
         first, second = (view.embeddings for view in rows.views)
         if rows.across.total < 2:
             return self.nothing(rows, first, second, encoded.scale)
-        keys = zip(encoded.keys[self.name], self.views, strict=True)
+        keys = zip(encoded.keys[self.name], self.teacher_views, strict=True)
         its_first, its_second = (encoded.take_keys(key, view, rows.rows) for key, view in keys)
-        scale = self.teacher.scale if self.scale is None else self.scale
         student, teacher = (first, second), (its_first, its_second)
-        loss = distillation_loss(student, teacher, encoded.scale, scale, across=rows.across)
+        loss = 0.0 * encoded.scale  # which has a gradient in every step, or in none
+        if self.similarity_weight:
+            scale = self.teacher.scale if self.scale is None else self.scale
+            similarity = distillation_loss(student, teacher, encoded.scale, scale, across=rows.across)
+            loss = loss + self.similarity_weight * similarity
         if self.feature_weight:
             loss = loss + self.feature_weight * feature_distillation_loss(student, teacher, across=rows.across)
         num_rows = rows.across.total
-        return ObjectiveOutput(loss, math.log(num_rows) + 4 * self.feature_weight, num_rows)
+        chance = self.similarity_weight * math.log(num_rows) + 4 * self.feature_weight
+        return ObjectiveOutput(loss, chance, num_rows)

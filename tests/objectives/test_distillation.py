@@ -81,6 +81,33 @@ def test_with_clip_in_one_step_it_counts_by_its_weight(tokenizer: str) -> None:
     torch.testing.assert_close(output.loss.detach(), output.losses["clip"] + 0.25 * output.losses["distillation"])
 
 
+def test_a_translation_is_taught_the_teachers_embedding_of_the_original(tokenizer: str, tmp_path: Path) -> None:
+    teacher = build_model(bert_alone(tokenizer), seed=1).eval()
+    export_model(teacher, tmp_path / "teacher", ModelCardFacts("teacher"))
+    student, batch = build_model(bert_alone(tokenizer)).eval(), batch_of(6)
+    fields: dict[str, object] = {"views": ("text.0", "text.1"), "teacher_views": ("text.0", "text.0")}
+    fields |= {"teacher": str(tmp_path / "teacher"), "feature_weight": 2, "similarity_weight": 0}
+    output = module_with(student, **fields)(batch)
+    original, translation = (student.encode_text(batch.texts[number]).embeddings for number in (0, 1))
+    target = teacher.encode_text(batch.texts[0]).embeddings
+    distances = (original - target).square().sum(dim=1) + (translation - target).square().sum(dim=1)
+    torch.testing.assert_close(output.loss, 2 * distances.mean())
+    assert output.chance == 8
+    fields |= {"similarity_weight": 3, "feature_weight": 0}
+    output = module_with(student, **fields)(batch)
+    scale = 1 / 0.07
+    similarity = distillation_loss((original, translation), (target, target), scale, scale)
+    torch.testing.assert_close(output.loss, 3 * similarity)
+
+
+def test_what_the_teacher_sees_is_of_the_views_and_something_is_learnt() -> None:
+    for views in (("text.0",), ("text.0", "text.1")):
+        with pytest.raises(ValueError, match=r"must be two, each one of the views \['image.0', 'text.0'\]"):
+            DistillationConfig(teacher_views=views)
+    with pytest.raises(ValueError, match="and so is feature_weight"):
+        DistillationConfig(similarity_weight=0)
+
+
 def test_features_of_another_width_are_refused_and_similarities_are_not(tokenizer: str, tmp_path: Path) -> None:
     save_teacher(tmp_path / "teacher", tokenizer, embedding_dim=12)
     student = build_model(vit_bert_pair(tokenizer))

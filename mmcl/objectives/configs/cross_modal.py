@@ -109,16 +109,36 @@ class DistillationConfig(PairObjectiveConfig):
 
     type: Literal["distillation"] = "distillation"
     views: tuple[ViewName, ...] = ("image.0", "text.0")
-    """The two views of a row that are compared; the teacher sees the same."""
+    """The two views of a row that are compared."""
     teacher: str | None = None
     """Hub id, local folder, run, or open_clip's ``ARCH,TAG``. null is the model itself as it was when the run began, so
     that it keeps what it knew."""
+    teacher_views: tuple[ViewName, ...] | None = None
+    """What the teacher sees of them; null is the same. ``[text.0, text.0]`` beside ``views: [text.0, text.1]`` teaches
+    the model to give a translation the teacher's embedding of the original (arXiv:2004.09813)."""
     temperature: float | None = Field(default=None, gt=0)
     """Divides the teacher's cosines; null is the teacher's own. The model's cosines are divided by its own, which is
     learnt."""
     feature_weight: float = Field(default=0.0, ge=0)
     """Factor on the squared distances of the model's embeddings from the teacher's, which must have as many dimensions;
     0 leaves them out."""
+    similarity_weight: float = Field(default=1.0, ge=0)
+    """Factor on the cross-entropy with the teacher's softmax; 0 leaves it out, for embeddings alone."""
+
+    @field_validator("teacher_views")
+    @classmethod
+    def _are_of_the_views(cls, value: tuple[str, ...] | None, info: ValidationInfo) -> tuple[str, ...] | None:
+        views = info.data.get("views")
+        if value is not None and views is not None and (len(value) != 2 or not set(value) <= set(views)):
+            raise ValueError(f"must be two, each one of the views {list(views)}, got {list(value)}")
+        return value
+
+    @field_validator("similarity_weight")
+    @classmethod
+    def _something_is_learnt(cls, value: float, info: ValidationInfo) -> float:
+        if value == 0 and info.data.get("feature_weight") == 0:
+            raise ValueError("is 0, and so is feature_weight: nothing is left to learn")
+        return value
 
     def most_negatives(self, facts: DataFacts) -> int | None:
         return None
