@@ -11,12 +11,14 @@ from torch.nn import functional as F
 from mmcl.distributed import RowSizes
 from mmcl.errors import UserError
 from mmcl.losses.clip import clip_loss
+from mmcl.losses.cosent import cosent_loss
 from mmcl.losses.siglip import siglip_loss
 from mmcl.losses.simcse import simcse_loss
 from mmcl.model import build_model
 from mmcl.module import ContrastiveModule
 from mmcl.objectives.configs.base import MatryoshkaConfig
 from mmcl.objectives.configs.cross_modal import CLIPConfig, InfoNCEConfig, SigLIPConfig
+from mmcl.objectives.configs.graded import CoSENTConfig
 from mmcl.objectives.configs.labels import TripletConfig
 from mmcl.objectives.configs.views import NPairConfig, SupervisedSimCSEConfig
 from mmcl.objectives.objective import Progress
@@ -29,6 +31,8 @@ pytestmark = pytest.mark.xdist_group("processes")
 
 WIDTHS = (3, 5, 8)
 """8 is the whole."""
+GRADED = torch.tensor([0, 1, 2, 3, 4, 5, 7])
+"""The rows of `batch_of` that have a score."""
 
 
 def supervised(**fields: Any) -> SupervisedSimCSEConfig:
@@ -45,6 +49,7 @@ LOSSES: list[tuple[Any, Any]] = [
     (SigLIPConfig(dims=(3, 5)), lambda a, b: siglip_loss(a, b, 10.0, -10.0)),
     (InfoNCEConfig(dims=(5, 3)), lambda a, b: F.cross_entropy(a @ b.T / 0.07, torch.arange(8))),
     (supervised(dims=(3, 5)), lambda a, p, n: simcse_loss(a, p, n[:, None])),
+    (CoSENTConfig(dims=(3, 5)), lambda a, b: cosent_loss(a[GRADED], b[GRADED], batch_of().scores[GRADED])),
 ]
 
 
@@ -88,6 +93,7 @@ PARITY: list[Any] = [
     CLIPConfig(dims=(3, 5)),
     SigLIPConfig(dims=(4,)),
     supervised(dims=(3, 5), symmetric=True),
+    CoSENTConfig(dims=(3, 5)),
     TripletConfig(dims=(3, 5), views=("image.0", "text.0"), mining="all"),
 ]
 

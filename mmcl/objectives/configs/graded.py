@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from mmcl.objectives.configs.base import HeadConfig, PairObjectiveConfig
+from mmcl.objectives.configs.base import HeadConfig, MatryoshkaConfig, PairObjectiveConfig
 from mmcl.objectives.views import ViewName
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from mmcl.objectives.objective import DataFacts
 
 
-class CoSENTConfig(PairObjectiveConfig):
+class CoSENTConfig(PairObjectiveConfig, MatryoshkaConfig):
     """Of every two pairs with different scores, the one with the higher score is to have the higher cosine (Huang et
     al., TASLP 2024)."""
 
