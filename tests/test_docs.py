@@ -169,6 +169,11 @@ def save_data(folder: Path) -> None:
         save_picture(folder / f"images/{row}.jpg", row % 40)
         lines.append(f"images/{row}.jpg,{caption(row % 40)},{row % 40},{WORDS[row % 3]}")
     (folder / "products.csv").write_text("\n".join(lines) + "\n")
+    graded = [f"{caption(row)},{caption(row + 1)},{row / 4}" for row in range(20)]
+    (folder / "sts.csv").write_text("\n".join(graded) + "\n")
+    (folder / "support").mkdir()
+    for number in range(2):
+        (folder / f"support/{number}.txt").write_text("".join(f"{caption(row)} {row}\n" for row in range(20)))
     # The same, but every fifth row has no title.
     partly = [re.sub(r",.*?,", ",,", line, count=1) if row % 5 == 1 else line for row, line in enumerate(lines)]
     (folder / "catalogue.csv").write_text("\n".join(partly) + "\n")

@@ -193,7 +193,7 @@ def _too_few(source: Source, role: str, named: Any, found: Sequence[str], key: s
     if found:
         return f"{who}, and {key} names {', '.join(found)} only; name a column for each"
     listed = ", ".join(source.columns)
-    hint = did_you_mean(role, source.columns)
+    hint = did_you_mean(role, source.columns) or _without_names(source)
     if not reason:
         return f'{key}: no column "{role}" in {source.name} ({listed}). ' + (
             f"Say which column holds {_WHAT[role]}, as {key}: NAME.{hint}"
@@ -202,6 +202,13 @@ def _too_few(source: Source, role: str, named: Any, found: Sequence[str], key: s
         f'{reason}, and {source.name} has no column "{role}" ({listed}); '
         f"say which column holds {_WHAT[role]}, as {key}: NAME.{hint}"
     )
+
+
+def _without_names(source: Source) -> str:
+    """Say what to do about a csv file whose first line is a row, as a number among its names tells."""
+    if source.delimiter is None or not any(name.replace(".", "", 1).isdecimal() for name in source.columns):
+        return ""
+    return f" If its first line is a row, name the columns in {source.key}.column_names."
 
 
 def _check_type(feature: Any, role: str, where: str) -> None:

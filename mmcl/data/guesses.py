@@ -41,8 +41,8 @@ class Guess:
     """What is thought to play a role.
 
     Attributes:
-        role: of `GUESSED_ROLES`.
-        column: which plays it; None when none does.
+        role: of `mmcl.data.columns.ROLES`; those of `GUESSED_ROLES` are guessed.
+        column: which plays it, or several with commas between; None when none does.
         reason: why, or why none.
         others: columns that could play it too.
         is_given: the user has said so.

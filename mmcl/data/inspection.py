@@ -6,9 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 
+from mmcl.data.cells import names_in
 from mmcl.data.check import DataCheck, Overlap, TextLengths, check_rows, measure_lengths, overlap_with
 from mmcl.data.column_facts import is_private, look_at_columns
-from mmcl.data.columns import Roles, resolve_roles
+from mmcl.data.columns import ROLES, Roles, resolve_roles
 from mmcl.data.guesses import GUESSED_ROLES, Guess, columns_of, guess_columns
 from mmcl.data.look import Look, look_at_rows
 from mmcl.data.mixture import open_train_sources
@@ -142,7 +143,8 @@ def check_recipe(
             text=each.roles.text if has_texts else None,
         )
         look = look_at_rows(each.source, roles, each.columns_key, data.max_pixels, tokenizer, tell, needs)
-        guesses = [Guess(role, getattr(roles, role), "as the recipe says", is_given=True) for role in GUESSED_ROLES]
+        named = {role: ", ".join(names_in(getattr(roles, role))) or None for role in ROLES}
+        guesses = [Guess(role, columns, "as the recipe says", is_given=True) for role, columns in named.items()]
         checks.append(check_rows(look, guesses, data.max_unreadable, _lengths(look, tokenizer, name, reason)))
     return tuple(checks)
 

@@ -83,6 +83,18 @@ def test_check_says_what_it_found(tmp_path: Path) -> None:
     assert said[-1] == f"row 5: {tmp_path / '5.png'}: an empty file"
 
 
+def test_check_of_a_recipe_names_the_columns_of_every_role(tmp_path: Path) -> None:
+    rows = [{"short": f"a{row}", "long": f"b{row}", "positive": f"c{row}", "score": row} for row in range(6)]
+    recipe = {
+        "model": {"text": {"config": {"model_type": "bert"}, "tokenizer": "glyphs"}},
+        "data": {"train": str(write_lines(tmp_path / "sts.jsonl", rows)), "columns": {"anchor": ["short", "long"]}},
+        "objectives": ["cosent"],
+    }
+    (tmp_path / "sts.yaml").write_text(json.dumps(recipe))
+    said = _check(tmp_path / "sts.yaml").splitlines()
+    assert "6 rows   text <- short, long   positive <- positive   score <- score" in said
+
+
 def test_check_writes_every_row_of_it(tmp_path: Path) -> None:
     pairs = write_pairs(tmp_path, 12)
     for row in range(7):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -156,6 +157,15 @@ def test_several_columns_are_all_captions() -> None:
         _roles(source, "text", text=["short", "number"])
     with pytest.raises(ValueError, match=r"must be the name of a column, several, or false for none, got \[\]"):
         ColumnsConfig(text=[])
+
+
+def test_csv_file_that_seems_to_have_no_line_of_names_is_told_of_them() -> None:
+    source = replace(_source(**{"A plane.": STRING, "A jet.": STRING, "5.0": STRING}), delimiter=",")
+    message = "If its first line is a row, name the columns in data.train.column_names."
+    with pytest.raises(UserError, match=re.escape(message)):
+        _roles(source, "text")
+    with pytest.raises(UserError, match=r"NAME\.$"):
+        _roles(replace(_source(a=STRING, b=STRING), delimiter=","), "text")
 
 
 def test_score_plays_only_where_it_is_required() -> None:
