@@ -20,6 +20,7 @@ from PIL import Image
 from pydantic_core import PydanticUndefined
 
 import mmcl
+from mmcl import recipe_tasks as tasks
 from mmcl.cli.launch import launch
 from mmcl.cli.main import app, main
 from mmcl.objectives import configs as objectives
@@ -30,18 +31,6 @@ from mmcl.recipe_files import load_recipe
 from mmcl.recipe_model import ImageTowerConfig, ModelConfig, TextTowerConfig
 from mmcl.recipe_schema import recipe_schema
 from mmcl.recipe_sections import paths_of_fields
-from mmcl.recipe_tasks import (
-    BitextMiningConfig,
-    FewLabelConfig,
-    KNNConfig,
-    LinearProbeConfig,
-    PairClassificationConfig,
-    RetrievalConfig,
-    STSConfig,
-    TextRetrievalConfig,
-    TripletAccuracyConfig,
-    ZeroShotClassificationConfig,
-)
 from mmcl.recipe_tuning import LoRAConfig, TuningConfig
 from mmcl.schedules import MomentumSchedule, WeightSchedule
 from mmcl.section import Section
@@ -94,16 +83,16 @@ REFERENCE = {
     "Head": HeadConfig,
     "Weight schedule": WeightSchedule,
     "Momentum schedule": MomentumSchedule,
-    "Retrieval task": RetrievalConfig,
-    "Zero-shot classification task": ZeroShotClassificationConfig,
-    "kNN task": KNNConfig,
-    "Linear probe task": LinearProbeConfig,
-    "Few-label task": FewLabelConfig,
-    "STS task": STSConfig,
-    "Pair classification task": PairClassificationConfig,
-    "Text retrieval task": TextRetrievalConfig,
-    "Bitext mining task": BitextMiningConfig,
-    "Triplet accuracy task": TripletAccuracyConfig,
+    "Retrieval task": tasks.RetrievalConfig,
+    "Zero-shot classification task": tasks.ZeroShotClassificationConfig,
+    "kNN task": tasks.KNNConfig,
+    "Linear probe task": tasks.LinearProbeConfig,
+    "Few-label task": tasks.FewLabelConfig,
+    "STS task": tasks.STSConfig,
+    "Pair classification task": tasks.PairClassificationConfig,
+    "Text retrieval task": tasks.TextRetrievalConfig,
+    "Bitext mining task": tasks.BitextMiningConfig,
+    "Triplet accuracy task": tasks.TripletAccuracyConfig,
 }
 
 

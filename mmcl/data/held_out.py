@@ -31,7 +31,7 @@ class HeldOut:
 def hold_out(look: Look) -> HeldOut:
     """Choose `sensible_share` of the usable rows, where a task can judge by them.
 
-    Pictures are judged by their captions or labels, and texts alone by nothing.
+    Pictures are judged by their captions or labels; texts alone by nothing, unless a recipe names a task for them.
     """
     roles, usable, group_ids = look.roles, look.is_usable, look.scan.group_ids
     is_judged = roles.image is not None and (roles.text is not None or roles.label is not None)
@@ -41,7 +41,7 @@ def hold_out(look: Look) -> HeldOut:
     num_groups, num_held_groups = len(np.unique(group_ids[usable])), len(np.unique(group_ids[rows]))
     if not is_judged:
         what = "texts alone" if roles.image is None else "pictures that have neither captions nor labels"
-        said = f"Nothing is held out: no task judges {what}."
+        said = f"Nothing is held out: by default no task judges {what}."
     elif not share:
         said = f"Nothing is held out: fewer than 10 of {num_groups:,} groups would be, too few to judge by."
     else:

@@ -57,7 +57,7 @@ def test_nothing_is_held_out_that_no_task_judges(tmp_path: Path) -> None:
     alone = [_held_out(table, image=False), _held_out(table, text=False, label=False)]
     assert [(held.share, held.rows.any()) for held in alone] == [(0.0, False)] * 2
     assert [held.said for held in alone] == [
-        "Nothing is held out: no task judges texts alone.",
-        "Nothing is held out: no task judges pictures that have neither captions nor labels.",
+        "Nothing is held out: by default no task judges texts alone.",
+        "Nothing is held out: by default no task judges pictures that have neither captions nor labels.",
     ]
     assert _held_out(table, text=False).share > 0
