@@ -61,7 +61,7 @@ class DistillationObjective(Objective):
         keys = zip(encoded.keys[self.name], self.teacher_views, strict=True)
         its_first, its_second = (encoded.take_keys(key, view, rows.rows) for key, view in keys)
         student, teacher = (first, second), (its_first, its_second)
-        loss = 0.0 * encoded.scale  # which has a gradient in every step, or in none
+        loss = 0.0 * encoded.scale  # so that the temperature has a gradient in every step, whatever the weights
         if self.similarity_weight:
             scale = self.teacher.scale if self.scale is None else self.scale
             similarity = distillation_loss(student, teacher, encoded.scale, scale, across=rows.across)
