@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from mmcl import __version__
-from mmcl.cli import data, embed, evaluate, export, init, merge, mine, push, recipes, train
+from mmcl.cli import data, embed, evaluate, export, init, merge, mine, push, recipes, tokenizer, train
 from mmcl.errors import RunError, RunStopped, UserError
 
 EXIT_FAILED = 1
@@ -36,6 +36,7 @@ app.command()(push.push)
 app.add_typer(recipes.app, name="recipes")
 data.app.command()(mine.mine)
 app.add_typer(data.app, name="data")
+app.add_typer(tokenizer.app, name="tokenizer")
 
 
 def _print_version(is_asked: bool) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import io
+import string
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 import sentencepiece
@@ -14,6 +14,7 @@ from transformers import PreTrainedTokenizerFast
 from mmcl.errors import UserError
 from mmcl.section import Section
 from mmcl.text.fast_tokenizer import BOS_ID, EOS_ID, PAD_ID, UNK_ID, convert
+from mmcl.text.figures import TokenizerFigures, measure
 
 _NUM_SPECIAL_AND_BYTES = 4 + 256
 _LONGEST_LINE_BYTES = 1_000_000
@@ -27,7 +28,8 @@ class SentencePieceConfig(Section):
     model_type: Literal["unigram", "bpe"] = "unigram"
     """How texts are cut: by the likeliest pieces, or by merging the most frequent neighbours."""
     character_coverage: float = Field(default=1.0, gt=0, le=1)
-    """Share of the corpus's characters with a piece of their own; the others are spelt in bytes. 0.9995 for Chinese."""
+    """Share of the corpus's characters with a piece of their own; the others are spelt in bytes,
+    but for digits and the punctuation of ASCII. 0.9995 for Chinese."""
     normalization: Literal["nmt_nfkc", "nmt_nfkc_cf", "nfkc", "nfkc_cf", "identity"] = "nmt_nfkc"
     """Character replacements before cutting: NFKC, ``nmt`` with all kinds of white space made plain, ``cf`` with case
     folded. ``identity``: none, and every space is kept, so that any text comes back letter for letter."""
@@ -45,25 +47,6 @@ class SentencePieceConfig(Section):
         return self
 
 
-@dataclass(frozen=True)
-class TokenizerFigures:
-    """A converted tokenizer, measured on texts.
-
-    Attributes:
-        num_texts: how many.
-        mismatch: share of them whose ids differ from SentencePiece's.
-        tokens_per_text: mean number of tokens, special tokens left out.
-        fertility: tokens per word, words being what white space separates.
-        longest: most tokens of a text, special tokens left out.
-    """
-
-    num_texts: int
-    mismatch: float
-    tokens_per_text: float
-    fertility: float
-    longest: int
-
-
 def build_tokenizer(
     texts: Sequence[str], config: SentencePieceConfig
 ) -> tuple[PreTrainedTokenizerFast, TokenizerFigures]:
@@ -77,11 +60,12 @@ def build_tokenizer(
     """
     model = train_sentencepiece(texts, config)
     tokenizer = convert(model, config.max_length)
-    figures = measure(tokenizer, model, texts)
+    figures = measure(tokenizer, texts, model)
+    assert figures.mismatch is not None
     if figures.mismatch > config.max_mismatch:
         raise UserError(
-            f"the converted tokenizer differs from SentencePiece on {figures.mismatch:.2%} of {figures.num_texts:,} "
-            f"texts; max_mismatch allows {config.max_mismatch:.2%}"
+            f"the converted tokenizer differs from SentencePiece on {figures.mismatch:.3%} of {figures.num_texts:,} "
+            f"texts; max_mismatch allows {config.max_mismatch:.3%}"
         )
     return tokenizer, figures
 
@@ -105,6 +89,7 @@ def train_sentencepiece(texts: Iterable[str], config: SentencePieceConfig) -> by
             vocab_size=config.vocab_size,
             model_type=config.model_type,
             character_coverage=config.character_coverage,
+            required_chars=string.digits + string.punctuation if config.character_coverage < 1 else "",
             normalization_rule_name=config.normalization,
             remove_extra_whitespaces=config.normalization != "identity",
             user_defined_symbols=list(config.user_symbols),
@@ -122,18 +107,3 @@ def train_sentencepiece(texts: Iterable[str], config: SentencePieceConfig) -> by
             f"SentencePiece cannot train {config.vocab_size} pieces on {len(lines)} texts: {error}"
         ) from error
     return model.getvalue()
-
-
-def measure(tokenizer: PreTrainedTokenizerFast, serialized: bytes, texts: Sequence[str]) -> TokenizerFigures:
-    """Compare a tokenizer with the SentencePiece model it was made of, on one or more texts."""
-    processor = sentencepiece.SentencePieceProcessor(model_proto=serialized)
-    ours = tokenizer(list(texts), add_special_tokens=False, return_attention_mask=False, verbose=False)["input_ids"]
-    theirs = [processor.encode(text) for text in texts]
-    num_tokens = sum(map(len, ours))
-    return TokenizerFigures(
-        num_texts=len(texts),
-        mismatch=sum(a != b for a, b in zip(ours, theirs, strict=True)) / len(texts),
-        tokens_per_text=num_tokens / len(texts),
-        fertility=num_tokens / max(1, sum(len(text.split()) for text in texts)),
-        longest=max(map(len, ours)),
-    )

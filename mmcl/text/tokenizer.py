@@ -20,7 +20,7 @@ from mmcl.packaged import packaged_folder
 _log = logging.getLogger(__name__)
 
 # Above this, a tokenizer's model_max_length is transformers' way of saying that it has none.
-_NO_LENGTH = 1_000_000
+NO_LENGTH = 1_000_000
 
 
 class TextTokenizer(ABC):
@@ -218,7 +218,7 @@ def longest_text(backend: PreTrainedTokenizerBase, positions: int | None, asked:
         if positions is not None and asked > positions:
             raise UserError(f"max_length of {name} must be at most {positions}, the positions it has, got {asked}")
         return asked
-    limits = [limit for limit in (positions, backend.model_max_length) if limit is not None and limit < _NO_LENGTH]
+    limits = [limit for limit in (positions, backend.model_max_length) if limit is not None and limit < NO_LENGTH]
     if not limits:
         raise UserError(f"{name} does not say how long a text may be; give max_length, in tokens")
     return int(min(limits))

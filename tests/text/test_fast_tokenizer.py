@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import subprocess
 import sys
 import unicodedata
@@ -19,7 +20,8 @@ from mmcl.text.fast_tokenizer import BOS_ID, EOS_ID, PAD_ID, UNK_ID, convert
 from mmcl.text.sentencepiece import SentencePieceConfig, train_sentencepiece
 from tests.text.hard_lines import hard_lines, sentences
 
-SENTENCES = Path(__file__).resolve().parents[3] / "shared/data/text/sentences"
+SHARED = Path(os.environ.get("MMCL_SHARED_DATA") or Path(__file__).parents[2] / ".." / "shared" / "data")
+SENTENCES = SHARED / "text/sentences"
 LOOK_ALIKES = ("<s>", "</s>", "<unk>", "<pad>", "<0x41>", "<0xE4>")
 
 
