@@ -63,7 +63,8 @@ class TextTowerConfig(Section):
     last real token. ``auto``: what a run was trained with; else the model's own pooler for CLIP-like text models, else
     the mean."""
     tokenizer: str | None = None
-    """Hub id, local folder, or the name of a packaged tokenizer (``glyphs``); by default that of ``name``."""
+    """Hub id, local folder, or the name of a packaged tokenizer (``glyphs``, ``zh-en``); by default that of
+    ``name``."""
     max_length: int | None = Field(default=None, gt=1)
     """Longest text in tokens, special tokens included; longer ones are cut, and counted in the log. By default what
     the model allows."""

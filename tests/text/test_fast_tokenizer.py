@@ -157,7 +157,7 @@ def test_models_with_other_special_ids_or_without_byte_pieces_are_refused():
         convert(trained(pad_id=0, unk_id=1, bos_id=2, eos_id=3, vocab_size=300), 24)
 
 
-@pytest.mark.parametrize("name", [None, "glyphs"])
+@pytest.mark.parametrize("name", [None, "glyphs", "zh-en"])
 def test_a_folder_loads_without_sentencepiece(name, tmp_path: Path):
     folder = packaged_folder("tokenizers") / name if name else tmp_path
     if name is None:
