@@ -13,11 +13,13 @@ from torch.nn import functional as F
 from mmcl.batch import TokenBatch
 from mmcl.errors import UserError
 from mmcl.recipe_model import ImageTowerConfig, ModelConfig, TextTowerConfig
+from mmcl.text.prompts import NO_PROMPTS, Prompts
 from mmcl.towers.description import Description, is_saved
 from mmcl.towers.joint import build_joint
 from mmcl.towers.open_clip import build_open_clip, is_open_clip_name
 from mmcl.towers.pair import build_pair
 from mmcl.towers.saved import load_saved
+from mmcl.towers.sentence_model import find_sentence_model
 from mmcl.towers.single import build_single
 from mmcl.towers.source import resolve_folder
 from mmcl.towers.towers import LoadedTowers
@@ -132,6 +134,11 @@ class TwoTower(nn.Module):
         return "text" in self.towers.modalities
 
     @property
+    def prompts(self) -> Prompts:
+        """What may be put before texts; none where there is no text tower."""
+        return NO_PROMPTS if self.tokenizer is None else self.tokenizer.prompts
+
+    @property
     def device(self) -> torch.device:
         """Where its weights are."""
         return self.logit_scale.log_scale.device
@@ -208,6 +215,8 @@ def _load(config: ModelConfig) -> LoadedTowers:
         return load_saved(name) if config.pretrained else _rebuild(name, config)
     if is_open_clip_name(name):
         return build_open_clip(name, config.pretrained)
+    if find_sentence_model(name) is not None:
+        return build_single(TextTowerConfig(name=name, pretrained=config.pretrained, tokenizer=config.tokenizer))
     return build_joint(config.model_copy(update={"name": name}))
 
 

@@ -58,10 +58,11 @@ class TextTowerConfig(Section):
     """A transformers configuration, ``model_type`` first, for a tower with random weights. The vocabulary size and the
     special token ids are the tokenizer's. ``{model_type: static, embedding_dim: 100}`` is a table of token vectors, the
     mean of which is the text's, for a model of texts alone."""
-    pooling: Literal["auto", "pooler", "cls", "mean", "last"] = "auto"
-    """How token features become one vector: the model's own pooler, the first token, the mean over real tokens, or the
-    last real token. ``auto``: what a run was trained with; else the model's own pooler for CLIP-like text models, else
-    the mean."""
+    pooling: Literal["auto", "pooler", "cls", "mean", "max", "last"] = "auto"
+    """How token features become one vector: the model's own pooler, the first token as the last layer leaves it
+    (SimCSE's ``cls_before_pooler``), the mean or the maximum over real tokens, or the last real token. ``auto``: what a
+    run or a model of sentence-transformers was trained with; else the model's own pooler for CLIP-like text models,
+    else the mean. Another one than that is warned of."""
     tokenizer: str | None = None
     """Hub id, local folder, or the name of a packaged tokenizer (``glyphs``, ``zh-en``); by default that of
     ``name``."""
@@ -88,7 +89,8 @@ class ModelConfig(Section):
     """The towers: one joint model by ``name``, a pair by ``image`` and ``text``, or one of the two alone."""
 
     name: str | None = None
-    """A joint image-text model: a hub id, a local folder, or open_clip's ``ARCH,TAG``; or a run, of any form."""
+    """A joint image-text model: a hub id, a local folder, or open_clip's ``ARCH,TAG``; or a run of any form, or a text
+    model of sentence-transformers."""
     pretrained: bool = True
     """Load the weights of ``name``; false takes its architecture with random weights."""
     config: dict[str, Any] | None = None

@@ -125,6 +125,7 @@ OTHER_NAMES = {
     *("recall_at_1", "recall_at_5", "recall_at_10"),
     # normalisations of a tokenizer
     *("nmt_nfkc", "nmt_nfkc_cf"),
+    *("cls_before_pooler",),
     # inputs of an exported graph, and the functions that lie beside it
     *("pixel_values", "input_ids", "attention_mask", "embed_images", "embed_texts"),
 }

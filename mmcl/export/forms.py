@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,7 +25,7 @@ from mmcl.towers.open_clip import OpenClipTowers
 from mmcl.towers.pair import PairTowers
 from mmcl.towers.preprocessing import ImagePreprocessing
 from mmcl.towers.quick_gelu import CONFIG_FILE
-from mmcl.towers.single import SingleTower
+from mmcl.towers.single import SingleTower, TextHead
 from mmcl.towers.static import StaticTower
 
 Form = Literal["joint", "dual_encoder", "router", "open_clip", "single", "static"]
@@ -61,6 +62,10 @@ def write_form(model: TwoTower, folder: Path, form: Form) -> Description:
     Raises:
         UserError: a model of transformers that open_clip has no form for.
     """
+    return replace(_write(model, folder, form), prompts=model.prompts)
+
+
+def _write(model: TwoTower, folder: Path, form: Form) -> Description:
     towers = model.towers
     if form == "open_clip" and not isinstance(towers, OpenClipTowers):
         return write_as_open_clip(model, folder)
@@ -82,7 +87,7 @@ def write_form(model: TwoTower, folder: Path, form: Form) -> Description:
     return _described(model, "router", pair=_pair(model, towers))
 
 
-def _described(model: TwoTower, form: Literal["router", "single", "static"], **parts: dict[str, Any]) -> Description:
+def _described(model: TwoTower, form: Literal["router", "single", "static"], **parts: Any) -> Description:
     """Describe a form whose weights have no place for the temperature."""
     return Description(form, model.origin, model.preprocessing, log_scale(model), logit_bias(model), **parts)
 
@@ -157,7 +162,7 @@ def _write_whole(model: TwoTower, model_type: str, folder: Path) -> None:
         "text": ("get_text_features", "pooler_output"),
     }
     st.write_transformer(folder, outputs, is_pooled=True, tokenizer=model.tokenizer)
-    _write_normalized(folder, [("", st.TRANSFORMER)])
+    _write_normalized(model, folder, [("", st.TRANSFORMER)])
 
 
 def _write_router(model: TwoTower, towers: PairTowers, folder: Path) -> None:
@@ -175,7 +180,7 @@ def _write_router(model: TwoTower, towers: PairTowers, folder: Path) -> None:
     model.tokenizer.save(folder / TEXT_FOLDER)
     st.write_normalize(folder / NORMALIZE_FOLDER)
     st.write_router(folder, routes)
-    st.write_modules(folder, [("", st.ROUTER)])
+    st.write_modules(folder, [("", st.ROUTER)], model.prompts)
 
 
 def _write_tower(
@@ -210,20 +215,22 @@ def _with_preprocessing(config: PreTrainedConfig, preprocessing: ImagePreprocess
 
 def _write_single(model: TwoTower, towers: SingleTower, folder: Path) -> dict[str, Any]:
     """Write one tower at the root, its kept head beside it; return what the description says of it."""
-    modules = _write_tower(model, folder, "", towers.modality, towers.backbone, towers.pooling, towers.embedding_dim)
+    width = towers.image_dim or towers.text_dim
+    modules = _write_tower(model, folder, "", towers.modality, towers.backbone, towers.pooling, width)
     if model.preprocessing is not None:
         model.preprocessing.to_processor().save_pretrained(folder)
     if model.tokenizer is not None:
         model.tokenizer.save(folder)
-    if towers.head is not None:
-        linear = towers.head.linear
-        st.write_dense(folder / HEAD_FOLDER, linear.weight, linear.bias, nn.Tanh)
-        modules.append((HEAD_FOLDER, st.DENSE))
-    _write_normalized(folder, modules)
+    for number, layer in enumerate(towers.head or ()):
+        assert isinstance(layer, TextHead)
+        part = f"{HEAD_FOLDER}_{number}" if number else HEAD_FOLDER
+        st.write_dense(folder / part, layer.linear.weight, layer.linear.bias, type(layer.activation))
+        modules.append((part, st.DENSE))
+    _write_normalized(model, folder, modules)
     return {
         "modality": towers.modality,
         "pooling": towers.pooling,
-        "dim": towers.embedding_dim,
+        "dim": width,
         "max_length": None if model.tokenizer is None else model.tokenizer.max_length,
         "has_head": towers.head is not None,
     }
@@ -234,14 +241,14 @@ def _write_static(model: TwoTower, towers: StaticTower, folder: Path) -> dict[st
     assert model.tokenizer is not None
     st.write_static_embedding(folder, towers.embedding.weight)
     model.tokenizer.save(folder)
-    _write_normalized(folder, [("", st.STATIC_EMBEDDING)])
+    _write_normalized(model, folder, [("", st.STATIC_EMBEDDING)])
     return {"max_length": model.tokenizer.max_length}
 
 
-def _write_normalized(folder: Path, modules: list[tuple[str, str]]) -> None:
+def _write_normalized(model: TwoTower, folder: Path, modules: list[tuple[str, str]]) -> None:
     """Write ``modules.json``, a Normalize module last."""
     st.write_normalize(folder / NORMALIZE_FOLDER)
-    st.write_modules(folder, [*modules, (NORMALIZE_FOLDER, st.NORMALIZE)])
+    st.write_modules(folder, [*modules, (NORMALIZE_FOLDER, st.NORMALIZE)], model.prompts)
 
 
 def _pair(model: TwoTower, towers: PairTowers) -> dict[str, Any]:

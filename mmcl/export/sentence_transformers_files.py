@@ -10,8 +10,10 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from mmcl.export.pretrained import on_cpu, write_json
+from mmcl.text.prompts import Prompts
 from mmcl.text.tokenizer import TextTokenizer
 from mmcl.towers.description import BIAS_KEY, EMBEDDING_KEY, PROJECTION_KEY
+from mmcl.towers.sentence_model import MODULES_FILE, POOLINGS, PROMPTS_FILE
 
 TRANSFORMER = "sentence_transformers.base.modules.transformer.Transformer"
 POOLING = "sentence_transformers.sentence_transformer.modules.pooling.Pooling"
@@ -21,24 +23,24 @@ ROUTER = "sentence_transformers.base.modules.router.Router"
 STATIC_EMBEDDING = "sentence_transformers.sentence_transformer.modules.static_embedding.StaticEmbedding"
 
 # A map of one position, which a flattened pooler leaves, is its own mean.
-POOLING_NAMES = {"mean": "mean", "cls": "cls", "last": "lasttoken", "flattened_pooler": "mean"}
+POOLING_NAMES = {**{ours: its for its, ours in POOLINGS.items()}, "flattened_pooler": "mean"}
 """What sentence-transformers calls our poolings of token features and feature maps."""
 
 
-def write_modules(folder: Path, modules: list[tuple[str, str]]) -> None:
+def write_modules(folder: Path, modules: list[tuple[str, str]], prompts: Prompts) -> None:
     """Write ``modules.json``, from (path, class) in order, and the settings of the whole model."""
     entries = [
         {"idx": index, "name": str(index), "path": path, "type": kind} for index, (path, kind) in enumerate(modules)
     ]
-    write_json(folder / "modules.json", entries)
+    write_json(folder / MODULES_FILE, entries)
     settings = {
         "__version__": {"sentence_transformers": "6.0.0", "transformers": transformers.__version__},
         "model_type": "SentenceTransformer",
-        "prompts": {},
-        "default_prompt_name": None,
+        "prompts": dict(prompts.texts),
+        "default_prompt_name": prompts.default,
         "similarity_fn_name": "cosine",
     }
-    write_json(folder / "config_sentence_transformers.json", settings)
+    write_json(folder / PROMPTS_FILE, settings)
 
 
 def write_transformer(

@@ -123,5 +123,5 @@ from transformers import AutoModel, AutoTokenizer
 model = AutoModel.from_pretrained("path/of/this/folder").eval()
 tokenizer = AutoTokenizer.from_pretrained("path/of/this/folder")
 output = model(**tokenizer(["a photo of a cat"], padding=True, truncation=True, return_tensors="pt"))
-# then pool as mmcl.json says; where there is a head/, tanh of its linear layer follows
+# then pool as mmcl.json says; where there is a head/, its linear layer and activation follow
 """

@@ -24,8 +24,6 @@ from mmcl.export.forms import Form
 from mmcl.model import TwoTower, build_model
 from mmcl.recipe_model import ModelConfig
 from mmcl.towers.description import (
-    BIAS_KEY,
-    HEAD_FOLDER,
     IMAGE_FOLDER,
     IMAGE_PROJECTION_FOLDER,
     PROJECTION_KEY,
@@ -35,6 +33,8 @@ from mmcl.towers.description import (
 )
 from mmcl.towers.loading import quiet_transformers
 from mmcl.towers.pooling import pool_image, pool_text
+from mmcl.towers.sentence_model import dense_folders
+from mmcl.towers.single import TextHead
 from mmcl.towers.towers import Modality
 
 MIN_COSINE = 0.99999
@@ -176,8 +176,9 @@ def _open_backbone(folder: Path, model: TwoTower, pictures: list[Image.Image]) -
     texts = _pooled_texts(folder, single["pooling"])
     if not single["has_head"]:
         return {"text": texts}
-    head = load_file(folder / HEAD_FOLDER / "model.safetensors")
-    return {"text": torch.tanh(texts @ head[PROJECTION_KEY].T + head[BIAS_KEY])}
+    for part in dense_folders(folder):
+        texts = TextHead.load(part)(texts)
+    return {"text": texts}
 
 
 def _pooled_pictures(source: Path, pooling: str, pictures: list[Image.Image]) -> Tensor:

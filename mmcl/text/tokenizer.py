@@ -16,6 +16,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 from mmcl.batch import TokenBatch
 from mmcl.errors import UserError, did_you_mean
 from mmcl.packaged import packaged_folder
+from mmcl.text.prompts import NO_PROMPTS, Prompts
 
 _log = logging.getLogger(__name__)
 
@@ -30,10 +31,12 @@ class TextTokenizer(ABC):
         max_length: longest text in tokens, special tokens included; the rest is cut off.
         pads_to_max_length: every batch is ``max_length`` wide, because the model was trained so; else as wide as its
             longest text.
+        prompts: of the model; whoever encodes puts them before the texts.
     """
 
     max_length: int
     pads_to_max_length: bool
+    prompts: Prompts = NO_PROMPTS
 
     @abstractmethod
     def __call__(self, texts: Sequence[str]) -> TokenBatch:

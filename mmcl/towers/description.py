@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mmcl.errors import UserError
+from mmcl.text.prompts import NO_PROMPTS, Prompts
 from mmcl.towers.preprocessing import ImagePreprocessing
 from mmcl.towers.towers import MODALITIES
 
@@ -35,6 +36,7 @@ class Description:
         pair: pooling, width and tokenizer settings of the two towers of a ``router``.
         single: modality, pooling, width, longest text and whether there is a head, of a ``single``; of a ``static``
             the longest text.
+        prompts: of the text tower.
     """
 
     form: Literal["transformers", "router", "open_clip", "single", "static"]
@@ -44,6 +46,7 @@ class Description:
     logit_bias: float | None = None
     pair: dict[str, Any] | None = None
     single: dict[str, Any] | None = None
+    prompts: Prompts = NO_PROMPTS
 
     def write(self, folder: Path, version: str) -> None:
         """Write ``mmcl.json``."""
@@ -57,6 +60,8 @@ class Description:
             "logit_bias": self.logit_bias,
             "pair": self.pair,
             "single": self.single,
+            "prompts": dict(self.prompts.texts),
+            "default_prompt": self.prompts.default,
         }
         (folder / DESCRIPTION_FILE).write_text(json.dumps(fields, indent=2) + "\n", encoding="utf-8")
 
@@ -85,6 +90,7 @@ class Description:
                 fields["logit_bias"],
                 fields["pair"],
                 fields.get("single"),
+                Prompts(fields.get("prompts", {}), fields.get("default_prompt")),
             )
         except (KeyError, TypeError, json.JSONDecodeError) as error:
             raise UserError(f"{path} is damaged: {error!r}") from error

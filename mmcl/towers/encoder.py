@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import inspect
+import logging
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, get_args
 
 import torch
 from torch import nn
-from transformers import PreTrainedConfig, PreTrainedModel
+from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from mmcl.errors import UserError
 from mmcl.recipe_model import STATIC, ImageTowerConfig, TextTowerConfig
@@ -35,6 +37,8 @@ from mmcl.towers.pooling import pool_image, pool_text
 from mmcl.towers.preprocessing import ImagePreprocessing
 from mmcl.towers.quick_gelu import check_transformers_clip
 from mmcl.towers.source import TowerSource, locate_tower
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,7 @@ class TextEncoder:
         dim: width of the pooled features.
         tokenizer: what texts go through.
         label: what to call it in messages and on the card.
-        head_folder: the folder of a model whose kept head goes with the encoder; None where there is none.
+        head: folders of the layers of a kept head that goes with the encoder, in order.
     """
 
     model: PreTrainedModel
@@ -74,7 +78,7 @@ class TextEncoder:
     dim: int
     tokenizer: HuggingFaceTokenizer
     label: str
-    head_folder: str | None
+    head: tuple[Path, ...]
 
 
 def load_image_encoder(tower: ImageTowerConfig) -> ImageEncoder:
@@ -108,7 +112,7 @@ def load_text_encoder(tower: TextTowerConfig) -> TextEncoder:
             f"{tower.name or 'a static text tower'} is a table of token vectors, which stands alone: model: {{text:"
             " ...}; a pair needs a transformers text model"
         )
-    backend = load_tokenizer(tower.tokenizer or _place(source))
+    backend = _load_tokenizer(tower, source)
     extra = None
     if tower.config is not None:
         num_ids = max(backend.get_vocab().values()) + 1
@@ -118,13 +122,17 @@ def load_text_encoder(tower: TextTowerConfig) -> TextEncoder:
     max_length = longest_text(backend, num_positions(text.model), tower.max_length, text.label)
     tokenizer = HuggingFaceTokenizer(backend, max_length)
     pooling, dim = _settle_text_pooling(text, _asked_pooling(tower, text), tokenizer)
-    head_folder = source.place if source is not None and source.has_head and tower.pretrained else None
-    return TextEncoder(text.model, pooling, dim, tokenizer, text.label, head_folder)
+    if source is not None:
+        tokenizer.prompts = source.prompts
+    head = source.head if source is not None and tower.pretrained else ()
+    return TextEncoder(text.model, pooling, dim, tokenizer, text.label, head)
 
 
-def _place(source: TowerSource | None) -> str:
-    assert source is not None
-    return source.place
+def _load_tokenizer(tower: TextTowerConfig, source: TowerSource | None) -> PreTrainedTokenizerBase:
+    if source is not None:
+        return source.load_tokenizer(tower.tokenizer)
+    assert tower.tokenizer is not None
+    return load_tokenizer(tower.tokenizer)
 
 
 @dataclass(frozen=True)
@@ -143,7 +151,30 @@ class _Backbone:
 
 
 def _asked_pooling(tower: ImageTowerConfig | TextTowerConfig, backbone: _Backbone) -> str:
-    return (backbone.trained_pooling or "auto") if tower.pooling == "auto" else tower.pooling
+    """Return the recipe's pooling, or that which the model was trained with.
+
+    Raises:
+        UserError: the latter is none of ours.
+    """
+    trained, part = backbone.trained_pooling, "image" if isinstance(tower, ImageTowerConfig) else "text"
+    if tower.pooling != "auto":
+        if tower.pretrained and trained not in (None, tower.pooling):
+            _log.warning(
+                "%s was trained with pooling %s, and %s.pooling is %s: as it is, its embeddings are much worse so;"
+                " leave it out unless you train it anew",
+                backbone.label,
+                trained,
+                part,
+                tower.pooling,
+            )
+        return tower.pooling
+    known = get_args(type(tower).model_fields["pooling"].annotation)
+    if trained is not None and trained not in known:
+        raise UserError(
+            f"{backbone.label} was trained with pooling {trained}, which is not known here; to train it with another,"
+            f" say {part}.pooling: {', '.join(name for name in known if name != 'auto')}"
+        )
+    return trained or "auto"
 
 
 def _load_backbone(
@@ -241,7 +272,7 @@ def _settle_text_pooling(text: _Backbone, asked: str, tokenizer: HuggingFaceToke
     if pooling == "pooler":
         if pooled is None:
             raise UserError(
-                f"{text.label} has no pooler of its own; text.pooling must be cls, mean or last, got pooler"
+                f"{text.label} has no pooler of its own; text.pooling must be cls, mean, max or last, got pooler"
             )
         _check_end_token(text, tokenizer)
     else:

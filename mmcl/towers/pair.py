@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
@@ -10,6 +12,8 @@ from mmcl.recipe_model import ModelConfig
 from mmcl.towers.encoder import load_image_encoder, load_text_encoder
 from mmcl.towers.pooling import pool_image, pool_text
 from mmcl.towers.towers import LoadedTowers, Towers, freeze_unused, probe
+
+_log = logging.getLogger(__name__)
 
 
 class PairTowers(Towers):
@@ -76,6 +80,8 @@ def build_pair(config: ModelConfig) -> LoadedTowers:
     assert config.text is not None
     assert config.embedding_dim is not None
     image, text = load_image_encoder(config.image), load_text_encoder(config.text)
+    if text.head:
+        _log.warning("%s: its Dense layers are left out, for the pair has a projection of its own", text.label)
     towers = PairTowers(image.model, text.model, image.pooling, text.pooling, image.dim, text.dim, config.embedding_dim)
     freeze_unused(towers, probe(towers, image.preprocessing.size, text.tokenizer))
     return LoadedTowers(towers, image.preprocessing, text.tokenizer, None, None, f"{image.label} and {text.label}")

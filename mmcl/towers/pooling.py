@@ -35,7 +35,7 @@ def pool_text(output: Any, mask: Tensor, pooling: str) -> Tensor:
     Args:
         output: with ``last_hidden_state`` ``(B, L, W)``, and perhaps ``pooler_output``.
         mask: ``(B, L)``, 1 for a token and 0 for padding.
-        pooling: ``pooler``, ``cls`` (first token), ``mean``, or ``last`` (last token).
+        pooling: ``pooler``, ``cls`` (first token), ``mean``, ``max`` (of each component), or ``last`` (last token).
 
     Returns:
         ``(B, W)``.
@@ -46,6 +46,8 @@ def pool_text(output: Any, mask: Tensor, pooling: str) -> Tensor:
     if pooling == "mean":
         weights = mask.unsqueeze(-1).to(states.dtype)
         return (states * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1)
+    if pooling == "max":
+        return states.masked_fill(mask.unsqueeze(-1) == 0, float("-inf")).amax(dim=1)
     places = torch.arange(mask.shape[1], device=mask.device)
     index = mask.argmax(dim=1) if pooling == "cls" else (places * mask).argmax(dim=1)
     return states[torch.arange(len(states), device=states.device), index]

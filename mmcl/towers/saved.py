@@ -10,7 +10,6 @@ from transformers import PreTrainedModel
 from mmcl.errors import UserError
 from mmcl.text.tokenizer import HuggingFaceTokenizer, load_tokenizer
 from mmcl.towers.description import (
-    HEAD_FOLDER,
     IMAGE_FOLDER,
     IMAGE_PROJECTION_FOLDER,
     PROJECTION_KEY,
@@ -23,6 +22,7 @@ from mmcl.towers.joint import assemble_joint
 from mmcl.towers.loading import damaged_weights, load_backbone, load_config, refuse_missing
 from mmcl.towers.open_clip import build_open_clip
 from mmcl.towers.pair import PairTowers
+from mmcl.towers.sentence_model import dense_folders
 from mmcl.towers.single import SingleTower
 from mmcl.towers.static import load_static
 from mmcl.towers.towers import LoadedTowers, freeze_unused, probe
@@ -35,8 +35,15 @@ def load_saved(name: str) -> LoadedTowers:
     Raises:
         UserError: something in it is damaged or missing.
     """
+    description = Description.read(Path(name))
+    loaded = _load(name, description)
+    if loaded.tokenizer is not None:
+        loaded.tokenizer.prompts = description.prompts
+    return loaded
+
+
+def _load(name: str, description: Description) -> LoadedTowers:
     folder = Path(name)
-    description = Description.read(folder)
     if description.form == "open_clip":
         try:
             return build_open_clip(name, pretrained=True)
@@ -61,7 +68,7 @@ def _load_single(folder: Path, description: Description) -> LoadedTowers:
         single["modality"], _load_backbone(folder, single["pooling"]), single["pooling"], single["dim"]
     )
     if single["has_head"]:
-        towers.load_head(folder / HEAD_FOLDER)
+        towers.load_head(dense_folders(folder))
     tokenizer = None
     if single["modality"] == "text":
         tokenizer = HuggingFaceTokenizer(load_tokenizer(str(folder)), single["max_length"])

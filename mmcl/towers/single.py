@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -9,39 +10,65 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from mmcl.batch import TokenBatch
+from mmcl.errors import UserError
 from mmcl.recipe_model import STATIC, ImageTowerConfig, TextTowerConfig
-from mmcl.towers.description import BIAS_KEY, HEAD_FOLDER, PROJECTION_KEY
+from mmcl.towers.description import BIAS_KEY, PROJECTION_KEY
 from mmcl.towers.encoder import load_image_encoder, load_text_encoder
 from mmcl.towers.pooling import pool_image, pool_text
+from mmcl.towers.sentence_model import read_dense
 from mmcl.towers.source import locate_tower
 from mmcl.towers.static import build_static
 from mmcl.towers.towers import LoadedTowers, Modality, Output, Towers, freeze_unused, probe
-from mmcl.towers.weights import copy_weights
+from mmcl.towers.weights import read_weights
 
 HEAD_STD = 0.02
 """BERT's initialisation of its pooler."""
 
 
 class TextHead(nn.Module):
-    """tanh(W x + b), as wide as it is high: BERT's pooler, and supervised SimCSE's head (arXiv:2104.08821, 3).
+    """An activation of W x + b: BERT's pooler, supervised SimCSE's head (arXiv:2104.08821, 3), a Dense module.
 
     Args:
-        width: of what goes in and what comes out.
+        linear: the layer, with its weights.
+        activation: of torch, without parameters; by default tanh.
     """
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, linear: nn.Linear, activation: nn.Module | None = None) -> None:
         super().__init__()
-        self.linear = nn.Linear(width, width)
-        nn.init.normal_(self.linear.weight, std=HEAD_STD)
-        nn.init.zeros_(self.linear.bias)
+        self.linear, self.activation = linear, activation or nn.Tanh()
+
+    @classmethod
+    def drawn(cls, width: int) -> TextHead:
+        """Return one of tanh, as wide as it is high, drawn from torch's generator as BERT draws its pooler."""
+        linear = nn.Linear(width, width)
+        nn.init.normal_(linear.weight, std=HEAD_STD)
+        nn.init.zeros_(linear.bias)
+        return cls(linear)
+
+    @classmethod
+    def load(cls, folder: Path) -> TextHead:
+        """Return what a Dense module of sentence-transformers has in ``folder``.
+
+        Raises:
+            UserError: a missing or damaged file, or a kind of Dense that is not known here.
+        """
+        settings = read_dense(folder)
+        keys = (PROJECTION_KEY, BIAS_KEY) if settings.has_bias else (PROJECTION_KEY,)
+        weight, *bias = read_weights(settings.weights, keys)
+        linear = nn.Linear(weight.shape[1], weight.shape[0], settings.has_bias, device="meta")
+        linear.weight = nn.Parameter(weight)
+        if bias:
+            linear.bias = nn.Parameter(bias[0])
+        return cls(linear, settings.activation())
 
     def forward(self, features: Tensor) -> Tensor:
-        """Return ``(B, W)`` in (-1, 1) of features ``(B, W)``."""
-        return torch.tanh(self.linear(features))
+        """Return ``(B, V)`` of features ``(B, W)``."""
+        out: Tensor = self.activation(self.linear(features))
+        return out
 
 
 class SingleTower(Towers):
-    """One transformers model; its embedding is its pooled features, or what a kept head makes of them.
+    """One transformers model; its embedding is its pooled features, or what the layers of a kept head make of them.
 
     Args:
         modality: what it encodes.
@@ -50,7 +77,7 @@ class SingleTower(Towers):
         dim: width of the pooled features.
     """
 
-    head: TextHead | None
+    head: nn.Sequential | None
 
     def __init__(self, modality: Modality, backbone: PreTrainedModel, pooling: str, dim: int) -> None:
         super().__init__()
@@ -86,20 +113,26 @@ class SingleTower(Towers):
             super().keep_text_head()
         if self.head is None:
             with torch.device("cpu"):
-                head = TextHead(self.text_dim)
+                head = TextHead.drawn(self.text_dim)
             # Drawn on the CPU, so that a seed means the same weights everywhere.
-            self.head = head.to(next(self.backbone.parameters())).train(self.training)
+            self._keep([head])
 
-    def load_head(self, folder: Path) -> None:
-        """Take the head that an exported model has in ``folder``.
+    def load_head(self, folders: Sequence[Path]) -> None:
+        """Take the layers that a model has in ``folders``, as its head.
 
         Raises:
-            UserError: a missing or damaged file.
+            UserError: a missing or damaged file, or layers that do not fit each other.
         """
-        self.keep_text_head()
-        assert self.head is not None
-        linear = self.head.linear
-        copy_weights({PROJECTION_KEY: linear.weight, BIAS_KEY: linear.bias}, folder / "model.safetensors")
+        layers, width = [TextHead.load(folder) for folder in folders], self.text_dim
+        for folder, layer in zip(folders, layers, strict=True):
+            if layer.linear.in_features != width:
+                raise UserError(f"{folder} takes vectors of {layer.linear.in_features} numbers, and is given {width}")
+            width = layer.linear.out_features
+        self._keep(layers)
+
+    def _keep(self, layers: Sequence[TextHead]) -> None:
+        self.head = nn.Sequential(*layers).to(next(self.backbone.parameters())).train(self.training)
+        self.embedding_dim = layers[-1].linear.out_features
 
     def extra_repr(self) -> str:
         return f"modality={self.modality}, pooling={self.pooling}"
@@ -122,8 +155,8 @@ def build_single(tower: ImageTowerConfig | TextTowerConfig) -> LoadedTowers:
         return build_static(tower)
     text = load_text_encoder(tower)
     towers = SingleTower("text", text.model, text.pooling, text.dim)
-    if text.head_folder is not None:
-        towers.load_head(Path(text.head_folder) / HEAD_FOLDER)
+    if text.head:
+        towers.load_head(text.head)
     freeze_unused(towers, probe(towers, None, text.tokenizer))
     return LoadedTowers(towers, None, text.tokenizer, None, None, text.label)
 

@@ -5,9 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from transformers import PreTrainedTokenizerBase
+
 from mmcl.errors import UserError, did_you_mean
+from mmcl.text.prompts import NO_PROMPTS, Prompts
+from mmcl.text.tokenizer import load_tokenizer
 from mmcl.towers.description import IMAGE_FOLDER, TEXT_FOLDER, Description, is_saved
 from mmcl.towers.preprocessing import ImagePreprocessing
+from mmcl.towers.sentence_model import SentenceModel, dense_folders, find_sentence_model
 from mmcl.towers.towers import Modality
 
 
@@ -19,15 +24,30 @@ class TowerSource:
         place: the hub id or folder that transformers opens.
         pooling: that it was trained with; None where nobody says.
         preprocessing: that it was trained with; None where only the place's own files say.
-        has_head: a kept head lies beside it.
+        head: folders of the layers of a kept head, in order.
         is_static: it is a table of token vectors, no transformers model.
+        sentence: what sentence-transformers' files say of it; None where there are none.
+        prompts: of a text tower.
     """
 
     place: str
     pooling: str | None = None
     preprocessing: ImagePreprocessing | None = None
-    has_head: bool = False
+    head: tuple[Path, ...] = ()
     is_static: bool = False
+    sentence: SentenceModel | None = None
+    prompts: Prompts = NO_PROMPTS
+
+    def load_tokenizer(self, name: str | None) -> PreTrainedTokenizerBase:
+        """Return the tower's tokenizer, or that of another name, cutting where the tower's does.
+
+        Raises:
+            UserError: there is none.
+        """
+        backend = load_tokenizer(name or self.place)
+        if self.sentence is not None:
+            self.sentence.settle(backend)
+        return backend
 
 
 def locate_tower(name: str, modality: Modality) -> TowerSource:
@@ -42,7 +62,7 @@ def locate_tower(name: str, modality: Modality) -> TowerSource:
     """
     place = resolve_folder(name)
     if not is_saved(place):
-        return TowerSource(place)
+        return _of_others(place, modality)
     description = Description.read(Path(place))
     if description.form == "open_clip":
         raise UserError(
@@ -50,18 +70,35 @@ def locate_tower(name: str, modality: Modality) -> TowerSource:
         )
     if description.form == "static":
         _require(name, "text", modality)
-        return TowerSource(place, is_static=True)
+        return TowerSource(place, is_static=True, prompts=description.prompts)
     if description.form == "single":
         single = description.single
         assert single is not None
         _require(name, single["modality"], modality)
-        return TowerSource(place, _asked(single["pooling"]), description.preprocessing, single["has_head"])
+        head = dense_folders(Path(place)) if single["has_head"] else ()
+        return TowerSource(
+            place, _asked(single["pooling"]), description.preprocessing, head, prompts=description.prompts
+        )
     preprocessing = description.preprocessing if modality == "image" else None
     if description.form == "router":
         assert description.pair is not None
         part = IMAGE_FOLDER if modality == "image" else TEXT_FOLDER
-        return TowerSource(str(Path(place) / part), _asked(description.pair[part]["pooling"]), preprocessing)
-    return TowerSource(place, preprocessing=preprocessing)
+        return TowerSource(
+            str(Path(place) / part),
+            _asked(description.pair[part]["pooling"]),
+            preprocessing,
+            prompts=description.prompts,
+        )
+    return TowerSource(place, preprocessing=preprocessing, prompts=description.prompts)
+
+
+def _of_others(place: str, modality: Modality) -> TowerSource:
+    sentence = find_sentence_model(place) if modality == "text" else None
+    if sentence is None:
+        return TowerSource(place)
+    return TowerSource(
+        sentence.place, sentence.pooling, head=sentence.dense, sentence=sentence, prompts=sentence.prompts
+    )
 
 
 def _require(name: str, found: Modality, wanted: Modality) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from transformers import PreTrainedConfig
+from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 
 from mmcl.recipe_model import STATIC, ModelConfig, TextTowerConfig
 from mmcl.text.tokenizer import HuggingFaceTokenizer, TextTokenizer, load_tokenizer, longest_text
@@ -11,6 +11,7 @@ from mmcl.towers.description import is_saved
 from mmcl.towers.loading import build_backbone, config_from_dict, load_config, num_positions
 from mmcl.towers.open_clip import is_open_clip_name, load_open_clip_tokenizer
 from mmcl.towers.saved import load_saved
+from mmcl.towers.sentence_model import find_sentence_model
 from mmcl.towers.single import build_single
 from mmcl.towers.source import locate_tower, resolve_folder
 
@@ -29,14 +30,17 @@ def tokenizer_of(config: ModelConfig) -> TextTokenizer | None:
         return _of_text_tower(config.text)
     if config.config is not None:
         assert config.tokenizer is not None
-        return _with_longest(config_from_dict(config.config), config.tokenizer, None, "the model of the recipe")
+        backend = load_tokenizer(config.tokenizer)
+        return _with_longest(config_from_dict(config.config), backend, None, "the model of the recipe")
     assert config.name is not None
     name = resolve_folder(config.name)
     if is_saved(name):
         return load_saved(name).tokenizer
     if is_open_clip_name(name):
         return load_open_clip_tokenizer(name)
-    return _with_longest(load_config(name), config.tokenizer or name, None, name)
+    if find_sentence_model(name) is not None:
+        return _of_text_tower(TextTowerConfig(name=name, tokenizer=config.tokenizer))
+    return _with_longest(load_config(name), load_tokenizer(config.tokenizer or name), None, name)
 
 
 def _of_text_tower(tower: TextTowerConfig) -> TextTokenizer | None:
@@ -44,20 +48,23 @@ def _of_text_tower(tower: TextTowerConfig) -> TextTokenizer | None:
     if tower.name is None:
         assert tower.config is not None
         assert tower.tokenizer is not None
+        backend = load_tokenizer(tower.tokenizer)
         if tower.config.get("model_type") == STATIC:
-            backend = load_tokenizer(tower.tokenizer)
             return HuggingFaceTokenizer(backend, longest_text(backend, None, tower.max_length, label))
-        return _with_longest(config_from_dict(tower.config), tower.tokenizer, tower.max_length, label)
+        return _with_longest(config_from_dict(tower.config), backend, tower.max_length, label)
     source = locate_tower(tower.name, "text")
     if source.is_static or is_saved(source.place):
         return build_single(tower).tokenizer
     whole = load_config(source.place)
     config = getattr(whole, "text_config", whole)
-    return _with_longest(config, tower.tokenizer or source.place, tower.max_length, label)
+    found = _with_longest(config, source.load_tokenizer(tower.tokenizer), tower.max_length, label)
+    found.prompts = source.prompts
+    return found
 
 
-def _with_longest(config: PreTrainedConfig, tokenizer: str, max_length: int | None, label: str) -> HuggingFaceTokenizer:
-    backend = load_tokenizer(tokenizer)
+def _with_longest(
+    config: PreTrainedConfig, backend: PreTrainedTokenizerBase, max_length: int | None, label: str
+) -> HuggingFaceTokenizer:
     with torch.device("meta"):  # its shape without its weights
         model = build_backbone(config)
     positions = num_positions(getattr(model, "text_model", model))

@@ -1,9 +1,10 @@
-"""Reading a few named tensors of a safetensors file, with damage told in one line."""
+"""Reading a few named tensors of a file of weights, with damage told in one line."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from pickle import UnpicklingError
 
 import torch
 from safetensors import SafetensorError
@@ -15,17 +16,18 @@ from mmcl.towers.description import DESCRIPTION_FILE
 
 
 def read_weights(path: Path, keys: tuple[str, ...]) -> list[Tensor]:
-    """Return tensors of a file by their names.
+    """Return tensors of a file, of safetensors or (``.bin``) of torch, by their names.
 
     Raises:
         UserError: there is no file, it is damaged, or it lacks one of ``keys``.
     """
     try:
-        stored = load_file(path)
+        is_pickled = path.suffix == ".bin"
+        stored = torch.load(path, "cpu", weights_only=True) if is_pickled else load_file(path)
         return [stored[key] for key in keys]
     except FileNotFoundError:
         raise UserError(f"no file {path}") from None
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, RuntimeError, UnpicklingError) as error:
         raise UserError(f"{path} is damaged: {error}") from error
     except KeyError as error:
         raise UserError(f"{path} is damaged: it holds no {error.args[0]}") from error

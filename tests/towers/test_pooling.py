@@ -26,6 +26,12 @@ def test_text_last_is_the_last_real_token() -> None:
     assert torch.equal(text("last"), torch.stack([STATES[0, 1], STATES[1, 2]]))
 
 
+def test_text_max_is_over_real_tokens() -> None:
+    assert torch.equal(text("max"), torch.stack([STATES[0, 1], STATES[1, 2]]))
+    falling = SimpleNamespace(last_hidden_state=-STATES, pooler_output=None)
+    assert torch.equal(pool_text(falling, MASK, "max"), torch.stack([-STATES[0, 0], -STATES[1, 1]]))
+
+
 def test_text_pooler_is_the_models_own() -> None:
     assert torch.equal(text("pooler"), STATES.sum(1))
 

@@ -81,7 +81,7 @@ def test_a_kept_head_makes_the_embedding_of_the_features(tokenizer: str) -> None
     tower.keep_text_head()
     features, projected = tower.encode_text(tokens)
     assert torch.equal(features, before)
-    linear = tower.head.linear
+    linear = tower.head[0].linear
     torch.testing.assert_close(projected, torch.tanh(features @ linear.weight.T + linear.bias))
     assert not torch.allclose(projected, features)
     assert tower.embedding_dim == projected.shape[1] == 16
@@ -91,7 +91,7 @@ def test_a_kept_head_starts_as_berts_pooler_does(tokenizer: str) -> None:
     config = {**tiny.BERT, "hidden_size": 64}
     tower = tower_of(build_single(lone_text(config, tokenizer).text))
     tower.keep_text_head()
-    linear = tower.head.linear
+    linear = tower.head[0].linear
     assert 0.018 < linear.weight.std().item() < 0.022
     assert linear.weight.shape == (64, 64)
     assert not linear.bias.any()
@@ -103,16 +103,16 @@ def test_a_head_is_kept_once(tokenizer: str) -> None:
     model = build_model(lone_text(tiny.BERT, tokenizer))
     model.keep_text_head()
     head = model.towers.head
-    weight = head.linear.weight.clone()
+    weight = head[0].linear.weight.clone()
     model.keep_text_head()
     assert model.towers.head is head
-    assert torch.equal(head.linear.weight, weight)
+    assert torch.equal(head[0].linear.weight, weight)
 
 
 def test_a_head_has_the_precision_and_mode_of_its_tower(tokenizer: str) -> None:
     tower = tower_of(build_single(lone_text(tiny.BERT, tokenizer).text)).double()
     tower.keep_text_head()
-    assert tower.head.linear.weight.dtype == torch.float64
+    assert tower.head[0].linear.weight.dtype == torch.float64
     assert not tower.head.training
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from mmcl.errors import UserError
+from mmcl.export import sentence_transformers_files as st
 from mmcl.towers.description import Description
 from mmcl.towers.preprocessing import ImagePreprocessing
 from mmcl.towers.source import TowerSource, locate_tower, resolve_folder
@@ -45,7 +47,9 @@ def test_a_run_of_one_tower_says_how_it_was_trained(tmp_path: Path) -> None:
     image = run(tmp_path / "image", Description("single", "x", PIXELS, 0.0, None, None, IMAGE))
     assert locate_tower(image, "image") == TowerSource(f"{image}/model", "pooler", PIXELS)
     text = run(tmp_path / "text", Description("single", "x", None, 0.0, None, None, TEXT))
-    assert locate_tower(text, "text") == TowerSource(f"{text}/model", "cls", None, has_head=True)
+    modules = [{"type": st.TRANSFORMER, "path": ""}, {"type": st.DENSE, "path": "head"}]
+    (tmp_path / "text" / "model" / "modules.json").write_text(json.dumps(modules))
+    assert locate_tower(text, "text") == TowerSource(f"{text}/model", "cls", None, (Path(text) / "model" / "head",))
 
 
 def test_a_run_of_a_pair_has_a_folder_per_tower(tmp_path: Path) -> None:
