@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from evaluation.embedder import Described, Embedder, Embeddings, Picture, Truncating
+from evaluation.embedder import Described, Embedder, Embeddings, Picture, Truncating, encode_behind, prompts_of
 
 T = TypeVar("T")
 
@@ -28,15 +29,16 @@ class CachedEmbedder:
         self.preprocessing: Mapping[str, Any] = described.preprocessing if described else {}
         self._embedder = embedder
         self._images: dict[int, tuple[Sequence[Picture], Embeddings]] = {}
-        self._texts: dict[int, tuple[Sequence[str], Embeddings]] = {}
+        self.prompts: Mapping[str, str] = prompts_of(embedder)
+        self._texts: dict[str | None, dict[int, tuple[Sequence[str], Embeddings]]] = defaultdict(dict)
 
     def encode_images(self, images: Sequence[Picture]) -> Embeddings:
         """Return ``(N, D)`` float32 rows of unit norm; the same array for the same sequence object."""
         return _remembered(self._images, images, self._embedder.encode_images)
 
-    def encode_texts(self, texts: Sequence[str]) -> Embeddings:
-        """Return ``(N, D)`` float32 rows of unit norm; the same array for the same sequence object."""
-        return _remembered(self._texts, texts, self._embedder.encode_texts)
+    def encode_texts(self, texts: Sequence[str], prompt: str | None = None) -> Embeddings:
+        """Return ``(N, D)`` float32 rows of unit norm; the same array for the same sequence object and prompt."""
+        return _remembered(self._texts[prompt], texts, lambda given: encode_behind(self._embedder, given, prompt))
 
     def count_too_long(self, texts: Sequence[str]) -> int:
         """Return how many of the texts are cut; 0 for an embedder that does not tell."""

@@ -59,3 +59,30 @@ class Truncating(Protocol):
     def count_too_long(self, texts: Sequence[str]) -> int:
         """Return how many of the texts are longer than the model reads, and are therefore cut."""
         ...
+
+
+@runtime_checkable
+class Prompted(Protocol):
+    """An embedder that can put prompts before texts, such as E5's ``query: ``."""
+
+    @property
+    def prompts(self) -> Mapping[str, str]:
+        """The prompts by name, such as ``query`` and ``document``; empty where there are none."""
+        ...
+
+    def encode_texts(self, texts: Sequence[str], prompt: str | None = None) -> Embeddings:
+        """Return ``(N, D)`` float32 rows of unit norm, one per text behind the prompt of a name, in order."""
+        ...
+
+
+def prompts_of(embedder: Embedder) -> Mapping[str, str]:
+    """Return an embedder's prompts by name; empty for one that knows none."""
+    return embedder.prompts if isinstance(embedder, Prompted) else {}
+
+
+def encode_behind(embedder: Embedder, texts: Sequence[str], prompt: str | None) -> Embeddings:
+    """Return what an embedder makes of texts behind one of its prompts; without one, as any embedder encodes them."""
+    if prompt is None:
+        return embedder.encode_texts(texts)
+    assert isinstance(embedder, Prompted)
+    return embedder.encode_texts(texts, prompt=prompt)

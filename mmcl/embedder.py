@@ -66,7 +66,10 @@ class ModelEmbedder:
             digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
         # Shapes do not tell activations or poolings apart; the printed modules do, without their addresses.
         architecture = re.sub(r" at 0x[0-9a-f]+", "", repr(self.model.towers))
+        prompts = self.model.prompts
         digest.update(json.dumps([self.preprocessing, self.precision, architecture]).encode())
+        if prompts.texts:
+            digest.update(json.dumps([dict(prompts.texts), prompts.default]).encode())
         if self.model.tokenizer is not None:
             digest.update(self.model.tokenizer.fingerprint().encode())
         return digest.hexdigest()
@@ -80,6 +83,11 @@ class ModelEmbedder:
     def preprocessing(self) -> Mapping[str, Any]:
         """What is done to a picture, as plain JSON values; empty for a model without an image tower."""
         return {} if self.model.preprocessing is None else self.model.preprocessing.to_dict()
+
+    @property
+    def prompts(self) -> Mapping[str, str]:
+        """What can be put before texts, by name; empty for a model without."""
+        return self.model.prompts.texts
 
     def encode_images(self, images: Sequence[Picture]) -> Embeddings:
         """Return ``(N, D)`` float32 rows of unit norm, one per picture, in order.
@@ -108,14 +116,20 @@ class ModelEmbedder:
         """Return ``(N, D)`` float32 rows of unit norm, one for each of what `pixels_of` returned, in order."""
         return self._encode(pixels, range(len(pixels)), self._encode_stack)
 
-    def encode_texts(self, texts: Sequence[str]) -> Embeddings:
+    def encode_texts(self, texts: Sequence[str], prompt: str | None = None) -> Embeddings:
         """Return ``(N, D)`` float32 rows of unit norm, one per text, in order.
 
+        Args:
+            texts: to encode.
+            prompt: name of the model's prompt that goes before each, such as ``query``; by default the model's default
+                one, which most models do not have.
+
         Raises:
-            mmcl.errors.UserError: the model has no text tower.
+            mmcl.errors.UserError: the model has no text tower, or no such prompt.
         """
         _refuse_bare(texts, "encode_texts", "texts")
         self.model.towers.require("text")
+        texts = self.model.prompts.before(texts, prompt)
         # Texts of like length share a batch, so that little of it is padding.
         order = sorted(range(len(texts)), key=lambda index: len(texts[index]))
         return self._encode(texts, order, self._encode_strings)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -196,6 +197,8 @@ def build_model(config: ModelConfig, seed: int = 0) -> TwoTower:
         # Not torch.manual_seed, which would reseed the caller's GPUs as well.
         torch.default_generator.manual_seed(seed)
         loaded = _load(config)
+    if config.prompts is not None:
+        _set_prompts(loaded, config.prompts)
     log_scale = -math.log(DEFAULT_TEMPERATURE) if loaded.log_scale is None else loaded.log_scale
     if config.temperature is not None:
         log_scale = -math.log(config.temperature)
@@ -218,6 +221,12 @@ def _load(config: ModelConfig) -> LoadedTowers:
     if find_sentence_model(name) is not None:
         return build_single(TextTowerConfig(name=name, pretrained=config.pretrained, tokenizer=config.tokenizer))
     return build_joint(config.model_copy(update={"name": name}))
+
+
+def _set_prompts(loaded: LoadedTowers, prompts: Mapping[str, str]) -> None:
+    if loaded.tokenizer is None:
+        raise UserError("model.prompts go before texts, and the model has no text tower; leave them out")
+    loaded.tokenizer.prompts = Prompts(prompts)
 
 
 def _rebuild(name: str, config: ModelConfig) -> LoadedTowers:

@@ -107,14 +107,41 @@ class ColumnsConfig(Section):
     @field_validator("anchor")
     @classmethod
     def _is_no_second_text(cls, value: Any, info: ValidationInfo) -> Any:
-        if value is not None and info.data.get("text") is not None:
-            raise ValueError("is another name of text, which is given too; give one of the two")
-        return value
+        return _refuse_second_text(value, info)
 
     def given(self, role: str) -> tuple[str, Any]:
         """Return under which name a role is given, and what: of captions that are called so, ``anchor``."""
         name = "anchor" if role == "text" and self.text is None and self.anchor is not None else role
         return name, getattr(self, name)
+
+
+def _refuse_second_text(value: Any, info: ValidationInfo) -> Any:
+    if value is not None and info.data.get("text") is not None:
+        raise ValueError("is another name of text, which is given too; give one of the two")
+    return value
+
+
+class PromptsConfig(Section):
+    """Which of the model's prompts (``model.prompts``) goes before the texts of a role, by its name. By default the
+    model's default one, which most models do not have."""
+
+    text: str | None = None
+    """Before captions or anchors, such as ``query``."""
+    anchor: str | None = None
+    """Another name of ``text``; only one of the two can be given."""
+    positive: str | None = None
+    """Before their positives, such as ``document``."""
+    negatives: str | None = None
+    """Before hard negatives, such as ``document``."""
+
+    def of_view(self, number: int) -> str | None:
+        """Return the name of the prompt before text view ``number``: the captions, the positives, hard negatives."""
+        return (self.text or self.anchor, self.positive)[number] if number < 2 else self.negatives
+
+    @field_validator("anchor")
+    @classmethod
+    def _is_no_second_text(cls, value: str | None, info: ValidationInfo) -> str | None:
+        return _refuse_second_text(value, info)
 
 
 class MixedSourceConfig(SourceConfig):
@@ -205,6 +232,8 @@ class DataConfig(Section):
     """Held-out rows: a source, or a share of the groups of ``train``, chosen by hash; 0 holds nothing out."""
     columns: ColumnsConfig = ColumnsConfig()
     """Which column plays which role."""
+    prompts: PromptsConfig = PromptsConfig()
+    """Which of the model's prompts goes before the texts of which role."""
     caption_templates: tuple[str, ...] = ()
     """Prompts such as ``a photo of a {}.``, which filled with a row's class are its captions in training, one drawn per
     epoch (FLYP, arXiv:2212.00638). They need a label column, and the text column is not read. Rows of a class are one

@@ -101,6 +101,10 @@ class ModelConfig(Section):
     """The image encoder of a pair, or the only one. Short form: its name."""
     text: TextTowerConfig | None = None
     """The text encoder of a pair, or the only one. Short form: its name."""
+    prompts: dict[str, str] | None = None
+    """Short texts that go before the model's texts, by name, and are stored with it: ``{query: "query: ", document:
+    "passage: "}``. Which are used in training is for ``data.prompts`` to say. By default those that the model comes
+    with."""
     embedding_dim: int | None = Field(default=None, gt=0)
     """Width of the shared space of a pair, by default 512; a joint model has its own, and the embedding of a lone tower
     is its features."""

@@ -26,7 +26,15 @@ from mmcl.cli.main import app, main
 from mmcl.objectives import configs as objectives
 from mmcl.objectives.configs.base import HeadConfig
 from mmcl.recipe import Recipe
-from mmcl.recipe_data import AffineConfig, ColumnsConfig, DataConfig, ImageViewConfig, MixedSourceConfig, SourceConfig
+from mmcl.recipe_data import (
+    AffineConfig,
+    ColumnsConfig,
+    DataConfig,
+    ImageViewConfig,
+    MixedSourceConfig,
+    PromptsConfig,
+    SourceConfig,
+)
 from mmcl.recipe_files import load_recipe
 from mmcl.recipe_model import ImageTowerConfig, ModelConfig, TextTowerConfig
 from mmcl.recipe_schema import recipe_schema
@@ -58,6 +66,7 @@ REFERENCE = {
     "Source": SourceConfig,
     "Mixed source": MixedSourceConfig,
     "Columns": ColumnsConfig,
+    "Prompts": PromptsConfig,
     "Image view": ImageViewConfig,
     "Affine": AffineConfig,
     "CLIP objective": objectives.CLIPConfig,

@@ -9,13 +9,14 @@ import torch
 from PIL import Image
 from torch import nn
 
-from evaluation.embedder import Described, Embedder
+from evaluation.embedder import Described, Embedder, Prompted
 from mmcl.data.images import UnreadableImage
 from mmcl.embedder import ModelEmbedder, load
 from mmcl.errors import UserError
 from mmcl.export import ModelCardFacts, export_model
 from mmcl.export.verify import sample_pictures
 from mmcl.model import TwoTower, build_model
+from mmcl.text.prompts import Prompts
 from tests.tiny import resnet_pair, save_tokenizer, vit_bert_pair
 from tests.towers.tiny_configs import BERT, VIT, lone_image, lone_text
 
@@ -70,6 +71,27 @@ def test_a_lone_tower_says_what_it_encodes_and_refuses_the_rest(tokenizer: str, 
     assert isinstance(text, Embedder)
     assert isinstance(text, Described)
     assert len({image.fingerprint, text.fingerprint}) == 2
+
+
+def test_texts_are_encoded_behind_a_prompt_by_its_name(model: TwoTower) -> None:
+    embedder = ModelEmbedder(model, "tiny")
+    plain, fingerprint = embedder.encode_texts(["alpha", "black alpha"]), ModelEmbedder(model, "tiny").fingerprint
+    model.tokenizer.prompts = Prompts({"query": "black "})
+    assert embedder.prompts == {"query": "black "}
+    np.testing.assert_allclose(embedder.encode_texts(["alpha"], prompt="query")[0], plain[1], atol=1e-6)
+    np.testing.assert_allclose(embedder.encode_texts(["alpha"])[0], plain[0], atol=1e-6)
+    with pytest.raises(UserError, match='the model has no prompt "document"'):
+        embedder.encode_texts(["alpha"], prompt="document")
+    assert isinstance(embedder, Prompted)
+    assert embedder.fingerprint != fingerprint
+
+
+def test_a_default_prompt_goes_before_texts_without_another(model: TwoTower) -> None:
+    embedder = ModelEmbedder(model, "tiny")
+    plain = embedder.encode_texts(["alpha", "black alpha"])
+    model.tokenizer.prompts = Prompts({"query": "black ", "none": ""}, default="query")
+    np.testing.assert_allclose(embedder.encode_texts(["alpha"])[0], plain[1], atol=1e-6)
+    np.testing.assert_allclose(embedder.encode_texts(["alpha"], prompt="none")[0], plain[0], atol=1e-6)
 
 
 def test_nothing_gives_no_rows(model: TwoTower) -> None:

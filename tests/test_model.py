@@ -10,6 +10,8 @@ from mmcl.errors import UserError
 from mmcl.export.verify import sample_pictures
 from mmcl.model import LogitScale, TwoTower, build_model
 from mmcl.recipe_model import ModelConfig
+from mmcl.text.prompts import NO_PROMPTS, Prompts
+from mmcl.towers.tokenizer_of import tokenizer_of
 from tests.tiny import random_batch, resnet_pair, save_tokenizer, vit_bert_pair
 from tests.towers.tiny_configs import BERT, VIT, lone_image, lone_text
 
@@ -30,6 +32,16 @@ def test_scale_is_the_inverse_temperature_in_float32() -> None:
         value = scale()
     assert value.dtype == torch.float32
     assert value.item() == pytest.approx(20.0)
+
+
+def test_prompts_of_the_recipe_replace_those_of_the_model(tokenizer: str) -> None:
+    config = lone_text(BERT, tokenizer)
+    assert build_model(config).prompts == NO_PROMPTS
+    given = config.model_copy(update={"prompts": {"query": "q: "}})
+    assert build_model(given).prompts == tokenizer_of(given).prompts == Prompts({"query": "q: "})
+    assert build_model(lone_image(VIT)).prompts == NO_PROMPTS
+    with pytest.raises(UserError, match=r"model\.prompts go before texts, and the model has no text tower"):
+        build_model(lone_image(VIT).model_copy(update={"prompts": {"query": "q: "}}))
 
 
 def test_scale_is_clamped_from_above_only() -> None:

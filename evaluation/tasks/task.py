@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from evaluation.embedder import Described, Embedder, Embeddings, Picture
+from evaluation.embedder import Described, Embedder, Embeddings, Picture, encode_behind, prompts_of
 from evaluation.errors import EvaluationError
 from evaluation.results import TaskResult, library_versions
 
@@ -34,9 +34,17 @@ def embed_images(embedder: Embedder, images: Sequence[Picture]) -> Embeddings:
     return _checked(embedder, embedder.encode_images(images), len(images), "images")
 
 
-def embed_texts(embedder: Embedder, texts: Sequence[str]) -> Embeddings:
-    """Return the ``(N, D)`` embeddings of ``texts``, checked: one finite float row of unit norm for each."""
-    return _checked(embedder, embedder.encode_texts(texts), len(texts), "texts")
+def embed_texts(embedder: Embedder, texts: Sequence[str], *prompts: str) -> Embeddings:
+    """Return the ``(N, D)`` embeddings of ``texts``, checked: one finite float row of unit norm for each.
+
+    Args:
+        embedder: the model.
+        texts: to encode.
+        prompts: names of the prompt that belongs before them. The first that the embedder has is taken; where it has
+            none of them, texts are encoded as they are.
+    """
+    prompt = next((name for name in prompts if name in prompts_of(embedder)), None)
+    return _checked(embedder, encode_behind(embedder, texts, prompt), len(texts), "texts")
 
 
 def identify(embedder: Embedder) -> dict[str, Any]:

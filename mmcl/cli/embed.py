@@ -29,6 +29,9 @@ def embed(
     id_column: Annotated[
         str | None, typer.Option("--id", help="Column that names the rows; by default they are counted from 0.")
     ] = None,
+    prompt: Annotated[
+        str | None, typer.Option(help="Name of the model's prompt that goes before every text, such as query.")
+    ] = None,
     delimiter: Annotated[str | None, typer.Option(help="What separates csv columns.")] = None,
     image_root: Annotated[str | None, typer.Option(help="Folder that relative image paths start from.")] = None,
     dim: Annotated[int | None, typer.Option(help="Keep the first so many dimensions, at unit norm.")] = None,
@@ -53,6 +56,7 @@ def embed(
             columns=ColumnsConfig(image=image, text=text),
             what=what,
             id_column=id_column,
+            prompt=prompt,
             dim=dim,
             dtype=typed,
             progress=RowProgress(),

@@ -42,10 +42,12 @@ from mmcl.data.scan import BoolArray, has_picture
 from mmcl.data.split import is_held_out
 from mmcl.data.stratified import StratifiedPlan
 from mmcl.data.streams import StreamPlan
+from mmcl.data.text_prompts import prompts_of_views, remark_on_prompts
 from mmcl.data.views import ImageView
 from mmcl.errors import UserError
 from mmcl.recipe import Recipe
 from mmcl.recipe_data import DataConfig
+from mmcl.text.prompts import NO_PROMPTS
 from mmcl.text.tokenizer import TextTokenizer
 from mmcl.towers.preprocessing import ImagePreprocessing
 
@@ -170,6 +172,7 @@ def build_train_data(
         raise UserError(f"data.num_captions: {data.num_captions}, and only clip takes more than one; leave it out")
     sources = open_train_sources(data, needs, needs.parts)
     views = [] if preprocessing is None else [ImageView(view, preprocessing) for view in data.expanded_views]
+    prompts = NO_PROMPTS if tokenizer is None else tokenizer.prompts
     builder = BatchBuilder(
         reader_of(sources),
         views[: needs.num_images],
@@ -178,9 +181,11 @@ def build_train_data(
         data.max_pixels,
         num_texts=needs.num_texts,
         num_captions=data.num_captions,
+        prompts=prompts_of_views(data.prompts, needs.num_texts, prompts),
     )
     make = _stream_data if sources[0].source.is_stream else _indexed_data
-    return make(recipe, needs, sources, builder)
+    made = make(recipe, needs, sources, builder)
+    return replace(made, remarks=(*made.remarks, *remark_on_prompts(data.prompts, prompts)))
 
 
 def _check_towers(needs: RowNeeds, preprocessing: ImagePreprocessing | None, tokenizer: TextTokenizer | None) -> None:

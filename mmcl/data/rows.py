@@ -117,6 +117,7 @@ class BatchBuilder(torch.utils.data.Dataset[BuiltBatch]):
         max_pixels: pictures with more are refused.
         num_texts: text views of every row.
         num_captions: captions of a row that are drawn, at the most.
+        prompts: for each text view the name of the prompt that goes before its texts; by default the tokenizer's own.
         is_partial: rows may lack a picture or a text; then every batch says which have it. Else all rows have all.
 
     Attributes:
@@ -132,11 +133,13 @@ class BatchBuilder(torch.utils.data.Dataset[BuiltBatch]):
         max_pixels: int,
         num_texts: int = 1,
         num_captions: int = 1,
+        prompts: Sequence[str | None] = (),
         is_partial: bool = False,
     ) -> None:
         self.reader, self.views, self.tokenizer = reader, views, tokenizer
         self.seed, self.max_pixels = seed, max_pixels
         self.num_texts, self.num_captions, self.is_partial = num_texts, num_captions, is_partial
+        self.prompts = prompts or (None,) * num_texts
         self.leaves_unfinished = False
         self.pictures = PictureCache()
 
@@ -238,7 +241,7 @@ class BatchBuilder(torch.utils.data.Dataset[BuiltBatch]):
         has_several = self.num_captions > 1
         return PairBatch(
             images=tuple(images),
-            texts=tuple(map(self._tokens, columns.texts)),
+            texts=tuple(map(self._tokens, columns.texts, self.prompts)),
             group_ids=torch.from_numpy(request.group_ids[kept]),
             sample_ids=torch.from_numpy(request.positions[kept]),
             labels=None if request.labels is None else torch.from_numpy(request.labels[kept]),
@@ -253,10 +256,11 @@ class BatchBuilder(torch.utils.data.Dataset[BuiltBatch]):
             else (),
         )
 
-    def _tokens(self, texts: list[str]) -> TokenBatch:
+    def _tokens(self, texts: list[str], prompt: str | None) -> TokenBatch:
         assert self.tokenizer is not None
         if texts:
-            return replace(self.tokenizer(texts), strings=tuple(texts))
+            # The strings go without their prompt: equal texts are equal whatever stands before them.
+            return replace(self.tokenizer(self.tokenizer.prompts.before(texts, prompt)), strings=tuple(texts))
         return TokenBatch(torch.zeros(0, 1, dtype=torch.int64), torch.zeros(0, 1, dtype=torch.int64), ())
 
 

@@ -13,7 +13,7 @@ from evaluation import Change
 from evaluation.changes import cells_of
 from mmcl.export.forms import Form
 from mmcl.export.further_packages import further_packages
-from mmcl.export.snippets import FORM_NOTES, TITLES, conversions_of, snippet_of
+from mmcl.export.snippets import FORM_NOTES, TITLES, conversions_of, prompts_of, snippet_of
 from mmcl.export.verify import MIN_COSINE, FormCheck
 from mmcl.model import TwoTower
 
@@ -181,8 +181,9 @@ def _opening(model: TwoTower, form: Form, checks: Sequence[FormCheck]) -> str:
     things = {"image": "pictures of odd sizes", "text": "texts of odd lengths"}
     compared = " and ".join(things[modality] for modality in model.towers.modalities)
     note = f"Compared on {compared}; smallest cosine, at least {MIN_COSINE} to hold."
+    code = [*snippets, *prompts_of(model)]
     return "\n\n".join(
-        ["## Use", table, note, *further_packages(model, form), *snippets, FORM_NOTES[form], *conversions_of(form)]
+        ["## Use", table, note, *further_packages(model, form), *code, FORM_NOTES[form], *conversions_of(form)]
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from mmcl.export.forms import Form
 from mmcl.model import TwoTower
 
@@ -44,6 +46,23 @@ def snippet_of(way: str, model: TwoTower) -> str:
     lines = _SNIPPETS[way].replace("PADDING", '"max_length"' if pads else "True").strip().split("\n")
     lacking = [*(() if model.has_image_tower else _IMAGE_MARKS), *(() if model.has_text_tower else _TEXT_MARKS)]
     return "\n".join(line for line in lines if not any(mark in line for mark in lacking))
+
+
+def prompts_of(model: TwoTower) -> list[str]:
+    """Return how texts are encoded behind the prompts of a model, in parts of a card; nothing where it has none."""
+    named = {name: text for name, text in model.prompts.texts.items() if text}
+    if not named:
+        return []
+    said = [f"`{name}` is {json.dumps(text, ensure_ascii=False)}" for name, text in named.items()]
+    default = model.prompts.default
+    without = "none" if default is None else f"`{default}`"
+    name = next(iter(named))
+    code = f"""
+```python
+texts = model.encode(["a photo of a cat"], prompt_name="{name}")  # sentence-transformers
+texts = model.encode_texts(["a photo of a cat"], prompt="{name}")  # mmcl
+```"""
+    return [f"Prompts go before the texts, by name: {', '.join(said)}; without a name, {without}.", code.strip()]
 
 
 def conversions_of(form: Form) -> list[str]:

@@ -144,8 +144,9 @@ def load_static(folder: Path, tokenizer: str | None = None, max_length: int | No
     towers = StaticTower(*weight.shape)
     with torch.no_grad():
         towers.embedding.weight.copy_(weight)
-    longest = max_length or description.single["max_length"]
-    loaded = _assembled(towers, StaticTokenizer(backend, longest), description.origin)
+    cutting = StaticTokenizer(backend, max_length or description.single["max_length"])
+    cutting.prompts = description.prompts
+    loaded = _assembled(towers, cutting, description.origin)
     return replace(loaded, log_scale=description.log_scale, logit_bias=description.logit_bias)
 
 

@@ -6,6 +6,7 @@ import torch
 from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 
 from mmcl.recipe_model import STATIC, ModelConfig, TextTowerConfig
+from mmcl.text.prompts import Prompts
 from mmcl.text.tokenizer import HuggingFaceTokenizer, TextTokenizer, load_tokenizer, longest_text
 from mmcl.towers.description import is_saved
 from mmcl.towers.loading import build_backbone, config_from_dict, load_config, num_positions
@@ -24,6 +25,13 @@ def tokenizer_of(config: ModelConfig) -> TextTokenizer | None:
     Raises:
         UserError: the tokenizer or the configuration cannot be had, or is none of such a model.
     """
+    found = _tokenizer_of(config)
+    if found is not None and config.prompts is not None:
+        found.prompts = Prompts(config.prompts)
+    return found
+
+
+def _tokenizer_of(config: ModelConfig) -> TextTokenizer | None:
     if config.image is not None and config.text is None:
         return None
     if config.text is not None:

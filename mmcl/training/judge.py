@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -18,7 +18,7 @@ from evaluation import (
     TaskResult,
     ZeroShotClassificationTask,
 )
-from evaluation.embedder import Embedder, Embeddings, Picture, Truncating
+from evaluation.embedder import Embedder, Embeddings, Picture, Truncating, encode_behind, prompts_of
 from mmcl import distributed
 from mmcl.data.evaluation_rows import EvaluationRows, LazyPictures, join_rows, open_evaluation_rows
 from mmcl.data.loader import TrainData
@@ -364,13 +364,17 @@ class ShardedEmbedder:
     def modalities(self) -> tuple[str, ...]:
         return tuple(getattr(self.embedder, "modalities", MODALITIES))
 
+    @property
+    def prompts(self) -> Mapping[str, str]:
+        return prompts_of(self.embedder)
+
     def encode_images(self, images: Sequence[Picture]) -> Embeddings:
         """Return ``(N, D)`` float32 rows of unit norm, in order."""
         return _encode_shares(images, self.embedder.encode_images)
 
-    def encode_texts(self, texts: Sequence[str]) -> Embeddings:
+    def encode_texts(self, texts: Sequence[str], prompt: str | None = None) -> Embeddings:
         """Return ``(N, D)`` float32 rows of unit norm, in order."""
-        return _encode_shares(texts, self.embedder.encode_texts)
+        return _encode_shares(texts, lambda mine: encode_behind(self.embedder, mine, prompt))
 
     def count_too_long(self, texts: Sequence[str]) -> int:
         """Return how many of the texts are cut; 0 for an embedder that does not tell."""

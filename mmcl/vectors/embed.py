@@ -61,6 +61,7 @@ def embed_rows(
     columns: ColumnsConfig | None = None,
     what: str | None = None,
     id_column: str | None = None,
+    prompt: str | None = None,
     dim: int | None = None,
     dtype: Dtype = "fp32",
     progress: Callable[[int, int], None] = lambda num_done, num_rows: None,
@@ -77,6 +78,7 @@ def embed_rows(
         columns: which hold the pictures and the texts; by default ``image`` and ``text``.
         what: ``image`` or ``text``; None where only one is both in the data and in the model.
         id_column: that names the rows; by default their positions, from 0.
+        prompt: name of the model's prompt that goes before every text.
         dim: keep only the first so many dimensions, brought to unit norm again; by default all.
         dtype: of the numbers that are kept.
         progress: told rows done and rows in all, before the first part and after each.
@@ -88,7 +90,7 @@ def embed_rows(
     if output.suffix != _SUFFIX:
         raise UserError(f"--output must end in {_SUFFIX}, got {output}")
     check_stored(dim, dtype, embedder.model.embedding_dim)
-    rows = open_rows(source, columns or ColumnsConfig(), embedder, what, id_column)
+    rows = open_rows(source, columns or ColumnsConfig(), embedder, what, id_column, prompt)
     identity = _identity(embedder, rows, source)
     stored = {**identity, "dim": dim or embedder.model.embedding_dim, "dtype": dtype}
     if output.exists():
@@ -112,6 +114,7 @@ def _identity(embedder: ModelEmbedder, rows: RowsToEmbed, source: SourceConfig) 
         "limit": source.limit,
         "column": rows.column,
         "id_column": rows.id_column,
+        "prompt": rows.prompt,
         "num_rows": len(rows),
         "rows": rows.digest(),
         "rows_per_part": ROWS_PER_PART,

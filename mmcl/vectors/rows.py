@@ -46,6 +46,7 @@ class RowsToEmbed:
         column: that holds them.
         id_column: that names the rows; None goes by their positions, from 0.
         reader: of the column.
+        prompt: name of the model's prompt that goes before every text.
     """
 
     source: Source
@@ -53,6 +54,7 @@ class RowsToEmbed:
     column: Column
     id_column: str | None
     reader: RowReader
+    prompt: str | None = None
 
     def __len__(self) -> int:
         return len(self.source.dataset)
@@ -105,7 +107,7 @@ class RowsToEmbed:
                 continue
             places += [position] * len(captions)
             texts += captions
-        return np.array(places, dtype=np.int64), embedder.encode_texts(texts), refused
+        return np.array(places, dtype=np.int64), embedder.encode_texts(texts, self.prompt), refused
 
     def _pictures(self, embedder: ModelEmbedder, positions: Int64Array) -> tuple[Int64Array, Any, list[Refusal]]:
         places: list[int] = []
@@ -159,7 +161,12 @@ def _told(cells: pa.Array) -> list[Any]:
 
 
 def open_rows(
-    config: SourceConfig, columns: ColumnsConfig, embedder: ModelEmbedder, what: str | None, id_column: str | None
+    config: SourceConfig,
+    columns: ColumnsConfig,
+    embedder: ModelEmbedder,
+    what: str | None,
+    id_column: str | None,
+    prompt: str | None = None,
 ) -> RowsToEmbed:
     """Open a source and settle what of it is embedded.
 
@@ -169,6 +176,7 @@ def open_rows(
         embedder: the model.
         what: ``image`` or ``text``; None where only one is both in the data and in the model.
         id_column: that names the rows.
+        prompt: name of the model's prompt that goes before every text.
 
     Raises:
         UserError: for whatever is wrong with the source or its columns, or when ``what`` has to be said.
@@ -188,6 +196,8 @@ def open_rows(
         )
     chosen = next((one for one in MODALITIES if one == what), None) or (both or embedder.model.towers.modalities)[0]
     embedder.model.towers.require(chosen)
+    if prompt is not None:
+        _check_prompt(embedder, chosen, prompt)
     roles = resolve_roles(source, columns, {chosen: ""})
     part = "image" if chosen == "image" else "text.0"
     column = roles.column_of(part)
@@ -195,4 +205,13 @@ def open_rows(
     reader = RowReader(source, roles, (part,))
     if chosen == "image":
         check_paths_exist(reader, len(source.dataset))
-    return RowsToEmbed(source, chosen, column, id_column, reader)
+    return RowsToEmbed(source, chosen, column, id_column, reader, prompt)
+
+
+def _check_prompt(embedder: ModelEmbedder, what: Modality, prompt: str) -> None:
+    if what == "image":
+        raise UserError(f"--prompt: a prompt goes before texts, and pictures are embedded; got {prompt}")
+    try:
+        embedder.model.prompts.text_of(prompt)
+    except UserError as error:
+        raise UserError(f"--prompt: {error}") from error

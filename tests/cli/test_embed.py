@@ -48,11 +48,11 @@ def test_a_second_call_goes_on(
     monkeypatch.setattr(module, "INTERVAL_S", 0.0)
     real, calls = ModelEmbedder.encode_texts, []
 
-    def interrupted(self: ModelEmbedder, texts: list[str]) -> object:
+    def interrupted(self: ModelEmbedder, texts: list[str], prompt: str | None) -> object:
         calls.append(len(texts))
         if len(calls) == 2:
             raise KeyboardInterrupt
-        return real(self, texts)
+        return real(self, texts, prompt)
 
     monkeypatch.setattr(ModelEmbedder, "encode_texts", interrupted)
     assert main(command) == 130

@@ -19,6 +19,7 @@ from mmcl.data.hashing import stable_id
 from mmcl.data.loader import TrainData, build_train_data
 from mmcl.errors import UserError
 from mmcl.recipe import Recipe
+from mmcl.text.prompts import Prompts
 from tests.data.builders import (
     PREPROCESSING,
     CharacterTokenizer,
@@ -314,3 +315,23 @@ def test_more_captions_than_an_objective_takes_are_an_error(tmp_path: Path) -> N
     )
     with pytest.raises(UserError, match=r"data.num_captions: 2, and only clip takes more than one"):
         _data(made)
+
+
+def test_prompts_of_the_model_go_before_training_texts_and_leave_groups_as_they_are(tmp_path: Path) -> None:
+    rows = [{"text": text, "positive": f"p{text}"} for text in ("one", "two", "one", "four")]
+    path = write_lines(tmp_path / "a.jsonl", rows)
+    fields = {"objectives": [{"type": "simcse_supervised", "views": ["text.0", "text.1"]}], "batch_size": 4}
+    tokenizer = CharacterTokenizer()
+    tokenizer.prompts = Prompts({"query": "query: "})
+    plain, prompted = (
+        build_train_data(
+            Recipe.model_validate({"data": {"train": str(path), "validation": 0, **data}, **fields}), None, tokenizer
+        )
+        for data in ({}, {"prompts": {"anchor": "query"}})
+    )
+    (without,), (behind,) = _draw(plain, 1), _draw(prompted, 1)
+    assert behind.group_ids.tolist() == without.group_ids.tolist()
+    assert texts_of(behind.texts[0]) == [f"query: {text}" for text in texts_of(without.texts[0])]
+    assert texts_of(behind.texts[1]) == texts_of(without.texts[1])
+    assert 'prompts   "query: " before anchor' in prompted.remarks
+    assert plain.remarks[-1].startswith("the model has prompts (query)")

@@ -14,6 +14,7 @@ from mmcl.data.rows import BatchBuilder, BatchRequest, BuiltBatch
 from mmcl.data.sources import open_source
 from mmcl.data.views import ImageView
 from mmcl.recipe_data import AffineConfig, ColumnsConfig, ImageViewConfig, SourceConfig
+from mmcl.text.prompts import Prompts
 from tests.data.builders import (
     PREPROCESSING,
     CharacterTokenizer,
@@ -199,6 +200,15 @@ def test_partial_batch_says_which_rows_have_what(tmp_path: Path) -> None:
     assert [rows.tolist() for rows in batch.text_rows] == [[0, 2, 3], [0, 1, 2]]
     assert [view.shape for view in batch.images] == [(3, 3, 8, 8)] * 2
     assert [texts_of(tokens)[1:] for tokens in batch.texts] == [["zero", "one"], ["deux", "nought"]]
+
+
+def test_prompts_go_before_the_texts_of_their_view_and_not_into_the_strings(tmp_path: Path) -> None:
+    builder = _partial(tmp_path, num_texts=2)
+    builder.tokenizer.prompts = Prompts({"query": "q: ", "document": "d: "}, default="document")
+    builder.prompts = ("query", None)
+    batch = builder[_request(0, 4)].batch
+    assert [texts_of(tokens) for tokens in batch.texts] == [["q: zero", "q: four"], ["d: nought", "d: quatre"]]
+    assert [tokens.strings for tokens in batch.texts] == [("zero", "four"), ("nought", "quatre")]
 
 
 def test_batch_without_a_picture_has_none_of_the_right_size(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from PIL import Image
@@ -54,6 +54,18 @@ class ColourEmbedder:
     def encode_texts(self, texts: Sequence[str]) -> np.ndarray:
         self.num_texts += len(texts)
         return unit([text_vector(text) for text in texts])
+
+
+class PromptedColours(ColourEmbedder):
+    """Has prompts, and perhaps one before every text."""
+
+    def __init__(self, prompts: Mapping[str, str], default: str = "") -> None:
+        super().__init__()
+        self.prompts, self.default = prompts, default
+
+    def encode_texts(self, texts: Sequence[str], prompt: str | None = None) -> np.ndarray:
+        before = self.default if prompt is None else self.prompts[prompt]
+        return super().encode_texts([before + text for text in texts])
 
 
 class CollapsedEmbedder(ColourEmbedder):

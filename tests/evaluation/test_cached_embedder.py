@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from evaluation import CachedEmbedder, Described, Embedder
-from tests.evaluation.fakes import ColourEmbedder, LazyPictures
+from tests.evaluation.fakes import ColourEmbedder, LazyPictures, PromptedColours
 
 
 def test_each_sequence_is_encoded_once() -> None:
@@ -19,6 +19,16 @@ def test_each_sequence_is_encoded_once() -> None:
     texts = ["red"]
     assert cached.encode_texts(texts) is cached.encode_texts(texts)
     assert inner.num_texts == 1
+
+
+def test_a_sequence_is_encoded_once_behind_each_prompt() -> None:
+    inner = PromptedColours({"query": "red "})
+    cached, texts = CachedEmbedder(inner), ["green"]
+    behind = cached.encode_texts(texts, prompt="query")
+    assert cached.encode_texts(texts, prompt="query") is behind
+    assert cached.prompts == inner.prompts
+    assert not np.array_equal(cached.encode_texts(texts), behind)
+    assert inner.num_texts == 2
 
 
 def test_a_sequence_that_is_gone_does_not_lend_its_id() -> None:

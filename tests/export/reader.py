@@ -95,10 +95,16 @@ def by_sentence_transformers_of_texts(
     return NOTHING, _by_stock_modules(folder, texts)
 
 
-def _by_stock_modules(folder: str, items: list) -> torch.Tensor:
+def by_sentence_transformers_of_queries(
+    folder: str, pictures: list[Image.Image], texts: list[str], padding: object
+) -> tuple[object, object]:
+    return NOTHING, _by_stock_modules(folder, texts, prompt_name="query")
+
+
+def _by_stock_modules(folder: str, items: list, **options: str) -> torch.Tensor:
     from sentence_transformers import SentenceTransformer
 
-    rows = torch.tensor(SentenceTransformer(folder, device="cpu").encode(items, show_progress_bar=False))
+    rows = torch.tensor(SentenceTransformer(folder, device="cpu").encode(items, show_progress_bar=False, **options))
     torch.testing.assert_close(rows.norm(dim=1), torch.ones(len(rows)))
     return rows
 

@@ -13,6 +13,7 @@ from evaluation.statistics import PairedComparison
 from mmcl.export.card import ModelCardFacts, Score, hub_ids, write_card
 from mmcl.export.verify import FormCheck
 from mmcl.model import TwoTower, build_model
+from mmcl.text.prompts import Prompts
 from tests.towers import tiny_configs as tiny
 from tests.towers.tiny_configs import joint, lone_image, lone_text, pair
 
@@ -54,6 +55,17 @@ CHECKS = (
 @pytest.fixture(scope="module")
 def model(tokenizer: str) -> TwoTower:
     return build_model(pair(tiny.VIT, tiny.BERT, tokenizer))
+
+
+def test_prompts_are_told_with_the_code_that_uses_them(model: TwoTower, tmp_path: Path) -> None:
+    assert "prompt" not in card(model, tmp_path)
+    model.tokenizer.prompts = Prompts({"query": "query: ", "document": 'the "text": '})
+    try:
+        text = card(model, tmp_path)
+    finally:
+        model.tokenizer.prompts = Prompts()
+    assert 'by name: `query` is "query: ", `document` is "the \\"text\\": "; without a name, none.' in text
+    assert 'model.encode(["a photo of a cat"], prompt_name="query")' in text
 
 
 def card(

@@ -52,7 +52,11 @@ WAYS = {
     "lone-gpt2-last": ["sentence_transformers_of_texts"],
     "lone-clip-text": ["sentence_transformers_of_texts"],
     "static": ["sentence_transformers_of_texts"],
+    "vit-bert-prompts": ["sentence_transformers_of_queries"],
+    "lone-bert-prompts": ["sentence_transformers_of_queries"],
+    "static-prompts": ["sentence_transformers_of_queries"],
 }
+PROMPTS = {"prompts": {"query": "one black ", "document": "two "}}
 
 
 def configs(tokenizer: str, open_clip_name: str) -> dict[str, ModelConfig]:
@@ -84,6 +88,9 @@ def configs(tokenizer: str, open_clip_name: str) -> dict[str, ModelConfig]:
         "lone-gpt2-last": lone_text(tiny.GPT2, tokenizer, pooling="last"),
         "lone-clip-text": lone_text(tiny.CLIP_TEXT, tokenizer),
         "static": lone_text(tiny.STATIC, tokenizer, max_length=9),
+        "vit-bert-prompts": pair(tiny.VIT, tiny.BERT, tokenizer, **PROMPTS),
+        "lone-bert-prompts": lone_text(tiny.BERT, tokenizer, pooling="mean").model_copy(update=PROMPTS),
+        "static-prompts": lone_text(tiny.STATIC, tokenizer).model_copy(update=PROMPTS),
     }
 
 
@@ -120,8 +127,8 @@ def cosines(
             write_form(model, folder / name, form_of(model))
         embedder = ModelEmbedder(model, name)
         expected[name] = (
-            embedder.encode_images(pictures) if model.has_image_tower else NOTHING,
-            embedder.encode_texts(TEXTS) if model.has_text_tower else NOTHING,
+            embedder.encode_images(pictures) if model.has_image_tower and not model.prompts.texts else NOTHING,
+            embedder.encode_texts(TEXTS, "query" if model.prompts.texts else None) if model.has_text_tower else NOTHING,
         )
         nearest = max(float((rows @ rows.T - 2 * np.eye(len(rows))).max()) for rows in expected[name] if len(rows))
         assert nearest < 0.999, f"rows of {name} must differ to prove anything"

@@ -12,7 +12,9 @@ from mmcl.errors import UserError
 from mmcl.export import ModelCardFacts, export_model
 from mmcl.model import TwoTower, build_model
 from mmcl.recipe_model import ModelConfig
+from mmcl.text.prompts import Prompts
 from mmcl.towers.description import Description, is_saved
+from mmcl.towers.tokenizer_of import tokenizer_of
 from tests.tiny import random_batch
 from tests.towers import tiny_configs as tiny
 from tests.towers.tiny_configs import joint, lone_image, lone_text, pair
@@ -105,6 +107,27 @@ def assert_same_weights(before: TwoTower, after: TwoTower) -> None:
     assert after.logit_scale.log_scale.item() == 1.25
     trained = {name for name, p in before.named_parameters() if p.requires_grad}
     assert {name for name, p in after.named_parameters() if p.requires_grad} == trained
+
+
+@pytest.mark.parametrize("name", ["single", "static", "router", "clip", "open_clip"])
+def test_prompts_are_stored_with_the_model(tmp_path: Path, tokenizer: str, open_clip_name: str, name: str) -> None:
+    config = {
+        "single": lone_text(tiny.BERT, tokenizer),
+        "static": lone_text(tiny.STATIC, tokenizer),
+        "router": pair(tiny.VIT, tiny.BERT, tokenizer),
+        "clip": joint("clip", tokenizer),
+        "open_clip": ModelConfig(name=open_clip_name, pretrained=False),
+    }[name]
+    prompts = Prompts({"query": "query: ", "document": "passage: "}, default="query")
+    model = build_model(config)
+    model.tokenizer.prompts = prompts
+    export_model(model, tmp_path / "model", ModelCardFacts("x"))
+    assert build_model(ModelConfig(name=str(tmp_path))).prompts == prompts
+    if name != "open_clip":
+        tower = ModelConfig.model_validate({"text": str(tmp_path)})
+        assert build_model(tower).prompts == tokenizer_of(tower).prompts == prompts
+        stored = json.loads((tmp_path / "model" / "config_sentence_transformers.json").read_text())
+        assert (stored["prompts"], stored["default_prompt_name"]) == (prompts.texts, "query")
 
 
 def test_architecture_alone_is_taken_where_there_is_one(tmp_path: Path, tokenizer: str) -> None:

@@ -126,6 +126,23 @@ def test_texts_are_lower_cased_where_the_model_says_so(tmp_path: Path, tokenizer
     assert np.array_equal(lower, upper)
 
 
+def test_its_prompts_are_taken_by_name(tmp_path: Path, tokenizer: str) -> None:
+    model = save(tmp_path, tokenizer, prompts=PROMPTS)
+    found = load(tmp_path / "model")
+    for options in ({}, {"prompt_name": "query"}, {"prompt_name": "document"}):
+        rows = found.encode_texts(TEXTS, prompt=options.get("prompt_name"))
+        np.testing.assert_allclose(rows, encoded(model, **options), atol=1e-6)
+    assert not np.allclose(found.encode_texts(TEXTS), found.encode_texts(TEXTS, prompt="query"))
+
+
+def test_its_default_prompt_goes_before_texts_unless_another_is_named(tmp_path: Path, tokenizer: str) -> None:
+    model = save(tmp_path, tokenizer, prompts=PROMPTS, default_prompt_name="query")
+    found = load(tmp_path / "model")
+    np.testing.assert_allclose(found.encode_texts(TEXTS), encoded(model), atol=1e-6)
+    rows = found.encode_texts(TEXTS, prompt="document")
+    np.testing.assert_allclose(rows, encoded(model, prompt_name="document"), atol=1e-6)
+
+
 def test_another_pooling_than_its_own_is_warned_of(
     tmp_path: Path, tokenizer: str, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from evaluation import (
@@ -21,6 +22,7 @@ from mmcl.errors import UserError
 from mmcl.model import build_model
 from mmcl.recipe import Recipe
 from mmcl.recipe_data import ColumnsConfig, SourceConfig
+from mmcl.text.prompts import Prompts
 from mmcl.training.judge import (
     AnyBuiltTask,
     ShardedEmbedder,
@@ -271,7 +273,9 @@ def test_a_sharded_embedder_tells_what_the_one_it_wraps_does(tmp_path: Path) -> 
     embedder = ModelEmbedder(build_model(bert_alone(save_tokenizer(tmp_path))), "texts", pretrained="tag")
     sharded = ShardedEmbedder(embedder)
     assert sharded.modalities == embedder.modalities == ("text",)
-    for name in ("name", "fingerprint", "pretrained", "preprocessing"):
+    embedder.model.tokenizer.prompts = Prompts({"query": "black "})
+    assert np.array_equal(sharded.encode_texts(["a"], prompt="query"), embedder.encode_texts(["a"], prompt="query"))
+    for name in ("name", "fingerprint", "pretrained", "preprocessing", "prompts"):
         assert getattr(sharded, name) == getattr(embedder, name)
     # One that does not say what it encodes has both of a protocol's methods.
     assert ShardedEmbedder(ColourEmbedder()).modalities == ("image", "text")

@@ -66,6 +66,21 @@ def test_texts_are_embedded_and_named_by_a_column(embedder: ModelEmbedder, pairs
     assert table["id"].to_pylist() == [f"{row}.png" for row in range(NUM_ROWS)]
 
 
+def test_texts_are_embedded_behind_a_prompt(tokenizer: str, pairs: Path, tmp_path: Path) -> None:
+    model = build_model(resnet_pair(tokenizer, prompts={"query": "black "}))
+    scramble(model)
+    embedder = ModelEmbedder(model, "tiny")
+    report = embedded(embedder, pairs, tmp_path / "v.parquet", what="text", prompt="query")
+    texts = [line.split(",")[1] for line in pairs.read_text().splitlines()[1:]]
+    np.testing.assert_allclose(vectors_of(report.output), embedder.encode_texts(texts, "query"), atol=1e-6)
+    with pytest.raises(UserError, match="is another embedding: prompt was query, now None"):
+        embedded(embedder, pairs, tmp_path / "v.parquet", what="text")
+    with pytest.raises(UserError, match=r'--prompt: the model has no prompt "document" \(query\)'):
+        embedded(embedder, pairs, tmp_path / "w.parquet", what="text", prompt="document")
+    with pytest.raises(UserError, match="--prompt: a prompt goes before texts, and pictures are embedded"):
+        embedded(embedder, pairs, tmp_path / "w.parquet", what="image", prompt="query")
+
+
 def test_each_caption_of_a_row_has_a_vector(embedder: ModelEmbedder, tmp_path: Path) -> None:
     rows = [{"text": ["one", "two"]}, {"text": ["black"]}, {"text": []}, {"text": ["white", "", "arrow"]}]
     (tmp_path / "x.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
@@ -101,8 +116,8 @@ def test_a_vector_without_a_direction_is_told(
 ) -> None:
     real = ModelEmbedder.encode_texts
 
-    def with_a_zero(self: ModelEmbedder, texts: list[str]) -> np.ndarray:
-        rows = real(self, texts)
+    def with_a_zero(self: ModelEmbedder, texts: list[str], prompt: str | None) -> np.ndarray:
+        rows = real(self, texts, prompt)
         rows[5] = 0
         return rows
 

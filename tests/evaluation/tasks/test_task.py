@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from evaluation import EvaluationError
+from evaluation import CachedEmbedder, EvaluationError
 from evaluation.tasks.task import embed_images, embed_texts, identify
-from tests.evaluation.fakes import ColourEmbedder, picture
+from tests.evaluation.fakes import ColourEmbedder, PromptedColours, picture
 
 
 class Gives(ColourEmbedder):
@@ -37,6 +37,16 @@ class Gives(ColourEmbedder):
 def test_rows_that_are_not_unit_vectors_are_refused(rows: np.ndarray, message: str) -> None:
     with pytest.raises(EvaluationError, match=message):
         embed_texts(Gives(rows), ["a", "b"])
+
+
+def test_texts_are_embedded_behind_the_first_prompt_that_the_embedder_has() -> None:
+    def row(*prompts: str, embedder: ColourEmbedder) -> list[float]:
+        return embed_texts(embedder, ["no colour"], *prompts)[0].tolist()
+
+    plain, prompted = ColourEmbedder(), PromptedColours({"passage": "red ", "document": "blue "})
+    assert row("document", "passage", embedder=prompted) == row(embedder=PromptedColours({}, "blue "))
+    assert row("query", "passage", embedder=CachedEmbedder(prompted)) == row(embedder=PromptedColours({}, "red "))
+    assert row("query", embedder=prompted) == row("query", embedder=plain) == row(embedder=plain)
 
 
 def test_half_precision_rounding_is_no_error() -> None:
