@@ -29,6 +29,8 @@ from evaluation.tasks.task import embed_texts
 from evaluation.tasks.text_task import TextTask
 
 DEPTH = 10
+QUERY_PROMPTS, DOCUMENT_PROMPTS = ("query",), ("document", "passage", "corpus")
+"""What models call the prompts before the two, as sentence-transformers looks for them."""
 METRICS: dict[str, Callable[[RankedGrades], NDArray[np.float64]]] = {
     "ndcg_at_10": lambda found: ndcg_at_k(found, DEPTH),
     "mrr_at_10": lambda found: mrr_at_k(found, DEPTH),
@@ -46,7 +48,8 @@ class TextRetrievalTask(TextTask):
     Metrics are means over queries, as trec_eval and MTEB have them: ``ndcg_at_10``, whose gains are the grades,
     ``mrr_at_10``, ``map_at_10``, and ``recall_at_k``, the share of a query's relevant documents among the first k, for
     k of 1, 5 and 10. Of documents with equal cosines the least relevant come first; queries in which that decided are
-    counted as ``ties`` (see `evaluation.metrics.ranking`).
+    counted as ``ties`` (see `evaluation.metrics.ranking`). An embedder that has prompts puts its ``query`` before
+    queries, and its ``document`` before documents.
 
     Attributes:
         queries: Q texts by id; intervals resample them, and ``groups`` are theirs.
@@ -103,7 +106,10 @@ class TextRetrievalTask(TextTask):
         Raises:
             EvaluationError: embeddings that are not what the protocol promises.
         """
-        queries, corpus = (embed_texts(embedder, texts) for texts in self._texts)
+        queries, corpus = (
+            embed_texts(embedder, texts, *prompts)
+            for texts, prompts in zip(self._texts, (QUERY_PROMPTS, DOCUMENT_PROMPTS), strict=True)
+        )
         found = rank_grades(queries, corpus, self._grades, DEPTH)
         by_query = {name: metric(found) for name, metric in METRICS.items()}
         outcomes = np.column_stack(list(by_query.values()))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -58,6 +59,20 @@ def test_a_collapsed_model_finds_nothing_and_the_ties_are_said() -> None:
         "For 3 of 3 queries documents of different relevance had exactly the same cosine; the less relevant count as "
         "ahead.",
     )
+
+
+@pytest.mark.parametrize("document", ["document", "passage", "corpus"])
+def test_queries_and_documents_go_behind_the_prompts_of_the_model(document: str) -> None:
+    class Prompted(AngleEmbedder):
+        prompts: ClassVar = {"query": "q: ", document: "d: "}
+
+        def encode_texts(self, texts: Sequence[str], prompt: str | None = None) -> np.ndarray:
+            seen.append((prompt, len(texts)))
+            return super().encode_texts(texts)
+
+    seen: list[tuple[str | None, int]] = []
+    task_of().evaluate(Prompted())
+    assert seen == [("query", 3), (document, 24)]
 
 
 def test_a_small_corpus_is_said_to_be_one() -> None:
