@@ -13,6 +13,7 @@ from transformers.models.auto.modeling_auto import MODEL_MAPPING
 from mmcl.model import build_model
 from mmcl.recipe_model import STATIC, ImageTowerConfig, ModelConfig, TextTowerConfig
 from mmcl.towers.description import Description, is_saved
+from mmcl.towers.sentence_model import find_sentence_model
 from mmcl.towers.source import TowerSource, locate_tower, resolve_folder
 
 IMAGE_SIZE = 32
@@ -53,6 +54,7 @@ def tiny_model(model: ModelConfig) -> ModelConfig:
         "batch_norm": model.batch_norm,
     }
     image, text = _towers_of(model)
+    tiny["prompts"] = _prompts_of(model, text)
     if image is not None or text is not None:
         parts = {"image": image and _tiny_image(image), "text": text and _tiny_text(text)}
         width = 32 if image is not None and text is not None else None
@@ -66,12 +68,22 @@ def tiny_model(model: ModelConfig) -> ModelConfig:
 
 def _towers_of(model: ModelConfig) -> tuple[ImageTowerConfig | None, TextTowerConfig | None]:
     """Return the recipe's towers; of a name, the lone one that an exported model of that name has."""
-    if model.name is None or not is_saved(resolve_folder(model.name)):
+    if model.name is None:
         return model.image, model.text
+    if not is_saved(resolve_folder(model.name)):
+        is_sentence_model = find_sentence_model(resolve_folder(model.name)) is not None
+        return None, TextTowerConfig(name=model.name) if is_sentence_model else None
     description = Description.read(Path(resolve_folder(model.name)))
     if description.form == "static" or (description.single or {}).get("modality") == "text":
         return None, TextTowerConfig(name=model.name)
     return (ImageTowerConfig(name=model.name) if description.form == "single" else None), None
+
+
+def _prompts_of(model: ModelConfig, text: TextTowerConfig | None) -> dict[str, str] | None:
+    """Return the recipe's prompts; where it has none, those that its text tower comes with."""
+    if model.prompts is not None or text is None or text.name is None:
+        return model.prompts
+    return dict(locate_tower(text.name, "text").prompts.texts) or None
 
 
 def _joint(family: str) -> ModelConfig:

@@ -15,6 +15,7 @@ from mmcl.smoke import smoke_recipe
 from mmcl.training.run import run_recipe
 from tests.given import what_a_user_gives
 from tests.tiny import save_tokenizer
+from tests.towers.sentence_models import save
 from tests.towers.tiny_configs import DINOV2, ROBERTA, STATIC, lone_image, lone_text, pair
 
 
@@ -136,6 +137,16 @@ def test_what_a_run_trained_keeps_its_family(name: str, tmp_path: Path) -> None:
         towers = {part: getattr(tiny, part) for part in ("image", "text") if getattr(tiny, part) is not None}
         assert list(towers) == (parts if "name" in model else list(model))
         assert all(tower.config["model_type"] == families[part] for part, tower in towers.items())
+
+
+def test_a_sentence_model_stays_a_text_model_with_its_prompts(tmp_path: Path) -> None:
+    name, prompts = str(tmp_path / "model"), {"query": "query: ", "document": ""}
+    save(tmp_path, save_tokenizer(tmp_path / "tokenizer"), "max", prompts=prompts)
+    for model in ({"name": name}, {"text": name}):
+        tiny = smoke_recipe(Recipe.model_validate({"data": "x", "model": model})).model
+        assert (tiny.image, tiny.text.config["model_type"], tiny.prompts) == (None, "bert", prompts)
+        given = Recipe.model_validate({"data": "x", "model": {**model, "prompts": {"other": "o"}}})
+        assert build_model(smoke_recipe(given).model).prompts.texts == {"other": "o"}
 
 
 def test_a_fresh_joint_model_of_another_kind_becomes_a_clip() -> None:

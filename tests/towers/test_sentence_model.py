@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,47 +11,25 @@ import numpy as np
 import pytest
 import torch
 from sentence_transformers import SentenceTransformer
-from sentence_transformers.sentence_transformer.modules import Dense, Normalize, Pooling, Transformer
+from sentence_transformers.sentence_transformer.modules import Dense, Normalize
 from torch import nn
-from transformers import BertConfig, BertModel
 
 from mmcl.embedder import ModelEmbedder, load
 from mmcl.errors import UserError
 from mmcl.model import TwoTower, build_model
 from mmcl.recipe_model import ModelConfig
 from mmcl.text.prompts import Prompts
-from mmcl.text.tokenizer import load_tokenizer
 from mmcl.towers.sentence_model import SentenceModel, dense_folders, find_sentence_model
 from mmcl.towers.tokenizer_of import tokenizer_of
-from tests.towers.tiny_configs import POSITIONS, VIT, scramble
+from tests.towers.sentence_models import WIDTH, save
+from tests.towers.tiny_configs import VIT
 
 TEXTS = ["alpha", "a greek letter alpha beta " * 3, "two black", "one two black white knight", "small"]
-WIDTH = 16
 PROMPTS = {"query": "alpha beta ", "document": "digit "}
 
 
 def tanh_to_half() -> Dense:
     return Dense(WIDTH, 8, activation_function=nn.Tanh())
-
-
-def save(
-    folder: Path,
-    tokenizer: str,
-    pooling: Any = "mean",
-    modules: Sequence[nn.Module] = (),
-    max_length: int | None = None,
-    **fields: Any,
-) -> SentenceTransformer:
-    """Make a model of random weights with sentence-transformers, and save it as that does."""
-    backend = load_tokenizer(tokenizer)
-    backbone = BertModel(BertConfig(vocab_size=len(backend), **POSITIONS))
-    scramble(backbone)
-    backbone.save_pretrained(folder / "backbone")
-    backend.save_pretrained(folder / "backbone")
-    first = Transformer(str(folder / "backbone"), max_seq_length=max_length)
-    whole = [first, Pooling(WIDTH, pooling), *modules]
-    SentenceTransformer(modules=whole, device="cpu", **fields).save(str(folder / "model"))
-    return SentenceTransformer(str(folder / "model"), device="cpu")
 
 
 def opened(folder: Path, **fields: Any) -> TwoTower:
