@@ -18,6 +18,7 @@ import typer
 import yaml
 from PIL import Image
 from pydantic_core import PydanticUndefined
+from transformers import AutoTokenizer, BertConfig, BertModel
 
 import mmcl
 from mmcl import recipe_tasks as tasks
@@ -51,6 +52,7 @@ from tests.tiny import WORDS, save_tokenizer
 pytestmark = pytest.mark.xdist_group("docs")
 
 CLIP = "openai/clip-vit-base-patch32"
+BERT = "google-bert/bert-base-uncased"
 LANGUAGES = {"console", "python", "yaml", "sh", "text"}
 VECTORS = "vectors.parquet"
 EMBED = ["runs/products", "products.csv", "--what", "image", "--image", "image_path", "--id", "product_id"]
@@ -152,6 +154,14 @@ def save_clip(folder: Path, tokenizer: str) -> None:
     write_form(build_model(ModelConfig(config=config, tokenizer=tokenizer)), folder, "joint")
 
 
+def save_bert(folder: Path, tokenizer: str) -> None:
+    """Save a BERT of a few thousand weights in the same way."""
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+    backend = AutoTokenizer.from_pretrained(tokenizer)
+    BertModel(BertConfig(vocab_size=len(backend), max_position_embeddings=64, **sizes)).save_pretrained(folder)
+    backend.save_pretrained(folder)
+
+
 def save_picture(path: Path, number: int, mode: str = "RGB") -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     colour = (37 * number % 256, 91 * number % 256, 53 * number % 256, 128)[: len(mode)]
@@ -183,6 +193,7 @@ def save_data(folder: Path) -> None:
     (folder / "similarity.csv").write_text("\n".join(graded) + "\n")
     asked = [f"{caption(row)},{caption(row + 1)},{caption(row + 7)}" for row in range(20)]
     (folder / "questions.csv").write_text("\n".join(["question,answer,wrong", *asked]) + "\n")
+    save_texts(folder)
     for number, name in enumerate(("cat", "dog", "hat", "shirt", "shoe") * 4):
         save_picture(folder / f"photos/{'test' if number < 10 else 'train'}/{name}/{number}.jpg", number)
     for artist in ("noto", "emojitwo"):
@@ -203,18 +214,31 @@ def save_data(folder: Path) -> None:
                     archive.add(folder / "cell.txt", f"{row}.{column}")
 
 
+def save_texts(folder: Path) -> None:
+    """Save plain lines, and graded pairs to learn from and to judge by."""
+    (folder / "support.txt").write_text("".join(f"{caption(row)}\n" for row in range(40)))
+    graded = [f"{caption(row)},{caption(2 * row + 1)},{row % 6}\n" for row in range(48)]
+    for name, rows in (("train", graded[:24]), ("dev", graded[24:])):
+        (folder / f"graded-{name}.csv").write_text("".join(["first,second,score\n", *rows]))
+
+
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What a reader of the documents has: data, a model from the hub, a finished run of products.yaml, its vectors."""
+    """What a reader of the documents has: data, models from the hub, finished runs of products.yaml and of
+    sentences.yaml, vectors of the first."""
     folder = tmp_path_factory.mktemp("docs")
     save_clip(folder / CLIP, save_tokenizer(folder / "words"))
+    save_bert(folder / BERT, str(folder / "words"))
     save_data(folder)
     (readme,) = (block for block in blocks("yaml") if block.document.name == "README.md")
     (folder / "products.yaml").write_text(readme.text)
+    (sentences,) = (block for block in blocks("yaml") if block.file_name == "sentences.yaml")
+    (folder / "sentences.yaml").write_text(sentences.text)
     here = Path.cwd()
     os.chdir(folder)
     try:
         assert main(["train", "products.yaml", *SMALL]) == 0
+        assert main(["train", "sentences.yaml", *SMALL]) == 0
         assert main(["embed", *EMBED, "-o", VECTORS]) == 0
     finally:
         os.chdir(here)

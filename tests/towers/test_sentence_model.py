@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -213,3 +217,20 @@ def test_a_pair_takes_the_pooling_and_says_that_it_leaves_out_dense_layers(
     model = build_model(ModelConfig.model_validate({"image": image, "text": str(tmp_path / "model")}))
     assert model.towers.text_pooling == "max"
     assert "its Dense layers are left out" in caplog.text
+
+
+def test_an_id_of_the_hub_is_known_by_its_files_in_the_cache(tmp_path: Path, tokenizer: str) -> None:
+    save(tmp_path, tokenizer, "max", [tanh_to_half()], prompts=PROMPTS)
+    commit, repository = "0123456789" * 4, tmp_path / "hub" / "models--someone--sentences"
+    (repository / "refs").mkdir(parents=True)
+    (repository / "refs" / "main").write_text(commit)
+    shutil.copytree(tmp_path / "model", repository / "snapshots" / commit)
+    # In a process of its own, because the libraries look for their cache when they are imported.
+    code = """
+import mmcl
+found = mmcl.load("someone/sentences")
+print(found.model.towers.pooling, found.model.embedding_dim, *sorted(found.prompts))
+"""
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HUB_CACHE": str(tmp_path / "hub")}
+    process = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=300)
+    assert process.stdout.split() == ["max", "8", "document", "query"], process.stderr[-2000:]
