@@ -57,10 +57,15 @@ def metric_rows(results: Sequence[TaskResult], *, headline_only: bool = True) ->
 def format_table(results: Sequence[TaskResult], *, headline_only: bool = True) -> str:
     """Return an aligned plain-text table with a head line, numbers to the right; no trailing line break."""
     lines = [COLUMNS, *(row.cells() for row in metric_rows(results, headline_only=headline_only))]
-    widths = [max(len(line[index]) for line in lines) for index in range(len(COLUMNS))]
+    return align(lines, NUM_TEXT_COLUMNS)
+
+
+def align(lines: Sequence[tuple[str, ...]], num_text_columns: int) -> str:
+    """Return lines of cells as columns, the first ``num_text_columns`` to the left, the others to the right."""
+    widths = [max(len(line[index]) for line in lines) for index in range(len(lines[0]))]
     return "\n".join(
         "  ".join(
-            cell.ljust(width) if index < NUM_TEXT_COLUMNS else cell.rjust(width)
+            cell.ljust(width) if index < num_text_columns else cell.rjust(width)
             for index, (cell, width) in enumerate(zip(line, widths, strict=True))
         ).rstrip()
         for line in lines

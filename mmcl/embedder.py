@@ -80,6 +80,16 @@ class ModelEmbedder:
         return self.model.towers.modalities
 
     @property
+    def embedding_dim(self) -> int:
+        """Width of what it returns."""
+        return self.model.embedding_dim
+
+    @property
+    def max_tokens(self) -> int | None:
+        """Longest text in tokens, the rest is cut off; None without a text tower."""
+        return None if self.model.tokenizer is None else self.model.tokenizer.max_length
+
+    @property
     def preprocessing(self) -> Mapping[str, Any]:
         """What is done to a picture, as plain JSON values; empty for a model without an image tower."""
         return {} if self.model.preprocessing is None else self.model.preprocessing.to_dict()

@@ -313,6 +313,8 @@ def test_commands_do_what_is_shown(
 ) -> None:
     if "--to onnx" in block.text and find_spec("onnxscript") is None:
         pytest.skip('needs "mmcl[onnx]"')
+    if "--suite" in block.text and find_spec("mteb") is None:
+        pytest.skip('needs "mmcl[mteb]"')
     reader(block)
     found = commands(block.text)
     assert found

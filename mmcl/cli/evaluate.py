@@ -11,23 +11,32 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
+from mmcl.cli.suite import evaluate_suite
+
 if TYPE_CHECKING:
     from mmcl.recipe_data import SourceConfig
     from mmcl.recipe_tasks import AnyTask
 
 
 def evaluate(
+    context: typer.Context,
     model: Annotated[str, typer.Argument(help='A run, a model folder, a Hugging Face id, or open_clip\'s "ARCH,TAG".')],
     task: Annotated[
-        list[str],
+        list[str] | None,
         typer.Option(
             "--task",
             "-t",
             help="retrieval, zeroshot_classification, knn, linear_probe, few_label; of texts alone sts, "
             "pair_classification, text_retrieval, bitext_mining, triplet_accuracy. May be repeated.",
         ),
-    ],
-    data: Annotated[str, typer.Option("--data", "-d", help="glyphs, digits, a file, a folder, a glob, or a hub id.")],
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option("--data", "-d", help="glyphs, digits, a file, a folder, a glob, or a hub id.")
+    ] = None,
+    suite: Annotated[
+        str | None,
+        typer.Option(help="In place of --task and --data: mteb:NAMES, benchmarks and tasks of MTEB, commas between."),
+    ] = None,
     split: Annotated[str | None, typer.Option(help="Split of the data.")] = None,
     train: Annotated[
         str | None, typer.Option(help="What knn, linear_probe and few_label learn from: as --data, with labels.")
@@ -56,13 +65,20 @@ def evaluate(
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder for result files and a report.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
 ) -> None:
-    """Judge a model on held-out data and print the numbers with their 95% intervals."""
+    """Judge a model on held-out data and print the numbers with their 95% intervals, or by a suite of benchmarks."""
     from evaluation import format_table
     from mmcl.embedder import load
+    from mmcl.errors import UserError
     from mmcl.recipe_data import ColumnsConfig, SourceConfig
     from mmcl.training.judge import build_tasks, judge
     from mmcl.training.results import new_results_folder, write_results
 
+    if suite is not None:
+        _refuse_beside_suite(context)
+        evaluate_suite(model, suite, output or Path(), batch_size, as_json)
+        return
+    if not task or data is None:
+        raise UserError("give --task and --data, or --suite")
     folder = None if output is None else new_results_folder(output)
     names = None if column_names is None else tuple(column_names.split(","))
     source = SourceConfig(path=data, split=split, limit=limit, delimiter=delimiter, column_names=names)
@@ -99,6 +115,16 @@ def evaluate(
             typer.echo(f"{result.dataset} {result.task}: {note}")
     if folder is not None:
         typer.echo(f"\nreport   {folder / 'report.html'}")
+
+
+def _refuse_beside_suite(context: typer.Context) -> None:
+    from mmcl.errors import UserError
+
+    taken = {"model", "suite", "batch_size", "output", "as_json"}
+    for parameter in context.command.params:
+        source = context.get_parameter_source(parameter.name or "")
+        if source is not None and source.name == "COMMANDLINE" and parameter.name not in taken:
+            raise UserError(f"{parameter.opts[0]} does not go with --suite, which has data and protocols of its own")
 
 
 @contextmanager
