@@ -67,7 +67,8 @@ def judge_by_mteb(
 ) -> list[MTEBScore]:
     """Return a score for each task; MTEB's own files are left in ``folder/results/<name>/<fingerprint>/``.
 
-    What is there already is not done again. A task whose data cannot be had has no value, but a reason.
+    What is there already is not done again. A task whose data cannot be had has a reason in place of a value, and stops
+    no other.
 
     Args:
         embedder: the model.
@@ -165,8 +166,10 @@ def _judge(encoder: Any, task: Any, cache: Any, batch_size: int) -> tuple[float 
         found = mteb.evaluate(
             encoder, task, cache=cache, encode_kwargs={"batch_size": batch_size}, show_progress_bar=False
         )
-    except OSError as error:  # no network, a gated data set, a full disk
-        return None, " ".join(str(error).split())
+    except Exception as error:  # the loaders of a thousand data sets share no base class
+        if task.data_loaded and not isinstance(error, OSError):
+            raise
+        return None, " ".join(f"{type(error).__name__}: {error}".split())
     if found.exceptions:
         return None, found.exceptions[0].exception
     # An earlier call may have left results of further languages in the same file.

@@ -43,9 +43,9 @@ def evaluate_suite(model: str, suite: str, folder: Path, batch_size: int, as_jso
     missing = [score for score in scores if score.value is None]
     if missing:
         raise UnreachableError(
-            f"{len(missing)} of {len(scores)} tasks could not be judged; {missing[0].task}: {missing[0].reason}. MTEB "
-            f"fetches data from the Hugging Face hub: give the same command where there is a network, for gated data "
-            f"after hf auth login; it does what is missing"
+            f"{len(missing)} of {len(scores)} tasks have no score; {missing[0].task}: {missing[0].reason}. MTEB "
+            f"fetches data from the Hugging Face hub, gated ones after hf auth login; where that is the cause, give "
+            f"the same command again with a network, and it goes on"
         )
 
 
@@ -58,7 +58,7 @@ class _Progress:
     def __call__(self, score: MTEBScore) -> None:
         self.num_done += 1
         if self.num_tasks > 1:
-            found = f"not judged: {score.reason}" if score.value is None else f"{100 * score.value:.1f}"
+            found = f"no score, {score.reason}" if score.value is None else f"{100 * score.value:.1f}"
             typer.echo(f"{self.num_done}/{self.num_tasks}  {score.task}  {found}", err=True)
 
 

@@ -92,8 +92,8 @@ def test_data_that_cannot_be_had_is_one_message_after_what_was_judged(
     assert "MockSTSTask" in shown.out
     assert "SICK-R" not in shown.out
     assert "Traceback" not in shown.err
-    assert "error: 1 of 2 tasks could not be judged; SICK-R: Couldn't reach 'mteb/sickr-sts'" in shown.err
-    assert "give the same command where there is a network" in shown.err
+    assert "error: 1 of 2 tasks have no score; SICK-R: ConnectionError: Couldn't reach 'mteb/sickr-sts'" in shown.err
+    assert "give the same command again with a network" in shown.err
 
 
 @pytest.mark.parametrize(

@@ -127,11 +127,23 @@ def test_a_task_of_pictures_is_refused_before_any_is_judged(tmp_path: Path) -> N
 
 def test_a_task_whose_data_cannot_be_had_has_a_reason_and_stops_no_other(tmp_path: Path) -> None:
     sts = mock("MockSTSTask")
-    tasks = [*find_tasks("SICK-R"), sts]
-    missing, judged = judge_by_mteb(LettersEmbedder(), "mmcl/x", tasks, tmp_path)
-    assert missing.value is None
-    assert "Couldn't reach 'mteb/sickr-sts'" in missing.reason
+    broken = mock("MockRetrievalTask")
+    broken.load_data = lambda **_: {}["no such subset"]
+    tasks = [*find_tasks("SICK-R"), broken, sts]
+    missing, misread, judged = judge_by_mteb(LettersEmbedder(), "mmcl/x", tasks, tmp_path)
+    assert (missing.value, misread.value) == (None, None)
+    assert missing.reason.startswith("ConnectionError: Couldn't reach 'mteb/sickr-sts'")
+    assert misread.reason == "KeyError: 'no such subset'"
     assert judged.value is not None
+
+
+def test_a_fault_in_encoding_is_not_taken_for_missing_data(tmp_path: Path) -> None:
+    class Faulty(LettersEmbedder):
+        def encode_texts(self, texts: Sequence[str]) -> np.ndarray:
+            raise KeyError("a fault")
+
+    with pytest.raises(KeyError, match="a fault"):
+        judge_by_mteb(Faulty(), "mmcl/x", [mock("MockSTSTask")], tmp_path)
 
 
 def test_a_score_that_is_no_number_is_none(tmp_path: Path) -> None:
