@@ -50,10 +50,12 @@ def test_scores_are_printed_and_mteb_files_them_in_the_working_folder(
     assert (meta["modalities"], meta["embed_dim"], meta["max_tokens"]) == (["text"], 16, 32)
 
     # The folder of the model is the same model under the same name: nothing is judged again.
+    (folder / "MockRetrievalTask.json").unlink()
     written = (folder / "MockSTSTask.json").stat().st_mtime_ns
     assert main(["evaluate", f"{model}/model", "--suite", MOCKS, "--json"]) == 0
     assert [score["task"] for score in json.loads(capsys.readouterr().out)] == ["MockSTSTask", "MockRetrievalTask"]
     assert (folder / "MockSTSTask.json").stat().st_mtime_ns == written
+    assert (folder / "MockRetrievalTask.json").exists()
 
 
 @pytest.mark.usefixtures("mocks")
