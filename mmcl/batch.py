@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -17,29 +17,32 @@ class TokenBatch:
         input_ids: ``(B, L)`` int64.
         attention_mask: ``(B, L)`` int64, 1 for a token and 0 for padding.
         strings: the B texts themselves, for a teacher with another tokenizer; None where nobody kept them.
+        text_ids: ``(B,)`` int64, not negative: equal for texts that are the same as far as ``data.equal_texts`` sees
+            it. None where no two texts count as equal.
     """
 
     input_ids: Tensor
     attention_mask: Tensor
     strings: tuple[str, ...] | None = None
+    text_ids: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.input_ids)
 
     def to(self, device: torch.device, non_blocking: bool = False) -> TokenBatch:
-        return TokenBatch(
-            self.input_ids.to(device, non_blocking=non_blocking),
-            self.attention_mask.to(device, non_blocking=non_blocking),
-            self.strings,
-        )
+        return self._map(lambda tensor: tensor.to(device, non_blocking=non_blocking))
 
     def pin_memory(self) -> TokenBatch:
-        return TokenBatch(self.input_ids.pin_memory(), self.attention_mask.pin_memory(), self.strings)
+        return self._map(Tensor.pin_memory)
 
     def part(self, start: int, stop: int) -> TokenBatch:
         """Return some rows."""
         strings = None if self.strings is None else self.strings[start:stop]
-        return TokenBatch(self.input_ids[start:stop], self.attention_mask[start:stop], strings)
+        return replace(self._map(lambda tensor: tensor[start:stop]), strings=strings)
+
+    def _map(self, change: Callable[[Tensor], Tensor]) -> TokenBatch:
+        ids = None if self.text_ids is None else change(self.text_ids)
+        return TokenBatch(change(self.input_ids), change(self.attention_mask), self.strings, ids)
 
 
 @dataclass(frozen=True)

@@ -51,6 +51,8 @@ class SourceConfig(Section):
         return value
 
 
+EqualTexts = Literal["normalised", "templated", "never"]
+
 ColumnName = str | StrictBool | None
 """A column; None for one of the role's own name, False for none even so."""
 ColumnNames = ColumnName | tuple[str, ...]
@@ -79,7 +81,8 @@ class ColumnsConfig(Section):
     graded pairs."""
     group: ColumnName = None
     """Rows of equal group are never negatives of each other, and for some objectives positives; by default rows with
-    the same text are one group. With ``false`` every row is a group of its own."""
+    the same text are one group. With ``false`` every row is a group of its own; rows that share a text are no negatives
+    of each other even so (``data.equal_texts``)."""
     label: ColumnName = None
     """Class of the row."""
 
@@ -240,6 +243,11 @@ class DataConfig(Section):
     group unless a group column says else. By default captions are those of the text column."""
     class_names: dict[str, str] | None = None
     """What to call each label in ``caption_templates``; by default the label itself."""
+    equal_texts: EqualTexts = "normalised"
+    """When two texts are the same. Rows that share one, as anchor or positive, are never negatives of each other, nor
+    is a hard negative one of a row whose text it is; rows of one caption are a group where no column gives groups.
+    ``normalised``: but for case, white space and Unicode's compatible forms. ``templated``: also but for numbers,
+    dates, addresses and names, as far as rules for English tell them. ``never``: no two texts are the same."""
     num_captions: int = Field(default=1, gt=0)
     """Of a row with several captions, so many different ones are drawn per epoch, all positives of its picture in one
     step; of fewer, all. ``clip`` takes them, other objectives the first."""

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from mmcl.data.hashing import stable_id
+from mmcl.data.templated import without_particulars
+from mmcl.recipe_data import EqualTexts
 
 NO_CAPTION = "the caption is missing or empty"
 
@@ -14,6 +16,24 @@ NO_CAPTION = "the caption is missing or empty"
 def normalise_text(text: str) -> str:
     """Return the text as it is compared: NFKC, case folded, every run of white space one space, none at the ends."""
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+
+
+def text_key(text: str, equal_texts: EqualTexts = "normalised") -> str:
+    """Return what a text is compared by: texts of equal key are the same, where any are.
+
+    Args:
+        text: any.
+        equal_texts: ``templated`` compares what is left without numbers, addresses and names; else `normalise_text`
+            says all.
+    """
+    if equal_texts == "templated":
+        text = without_particulars(unicodedata.normalize("NFKC", text))
+    return normalise_text(text)
+
+
+def text_id(text: str, equal_texts: EqualTexts = "normalised") -> int:
+    """Return the id of a text, ``0 <= id < 2**63``, equal for texts of equal `text_key`."""
+    return stable_id("text:" + text_key(text, equal_texts))
 
 
 def captions_of(value: Any) -> tuple[str, ...]:
@@ -35,7 +55,14 @@ def captions_of(value: Any) -> tuple[str, ...]:
     return captions
 
 
-def group_id(group: Any, captions: Sequence[str], position: int, is_ungrouped: bool = False, scope: str = "") -> int:
+def group_id(
+    group: Any,
+    captions: Sequence[str],
+    position: int,
+    is_ungrouped: bool = False,
+    scope: str = "",
+    equal_texts: EqualTexts = "normalised",
+) -> int:
     """Return the id of a row's group, ``0 <= id < 2**63``.
 
     Args:
@@ -45,11 +72,12 @@ def group_id(group: Any, captions: Sequence[str], position: int, is_ungrouped: b
         is_ungrouped: every row is a group of its own.
         scope: of the group values and positions: those of another scope are other groups. Equal captions are one group
             in all.
+        equal_texts: when captions are equal; with ``never`` every row without a value is a group of its own.
     """
     if is_ungrouped:
         return stable_id(f"row:{position}", scope)
     if group is not None and group == group:
         return stable_id(group, scope)
-    if not captions:
+    if not captions or equal_texts == "never":
         return stable_id(f"row:{position}", scope)
-    return stable_id("text:" + "\n".join(map(normalise_text, captions)))
+    return stable_id("text:" + "\n".join(text_key(caption, equal_texts) for caption in captions))

@@ -12,7 +12,7 @@ import datasets
 from mmcl.data.cells import Column
 from mmcl.data.sources import Source
 from mmcl.errors import UserError, did_you_mean
-from mmcl.recipe_data import ColumnsConfig, DataConfig
+from mmcl.recipe_data import ColumnsConfig, DataConfig, EqualTexts
 
 ROLES = ("image", "text", "positive", "negatives", "score", "group", "label")
 
@@ -46,6 +46,7 @@ class Roles:
         is_ungrouped: every row is a group of its own, whatever its text.
         caption_templates: where there are any, captions are made of the label, and no column holds them.
         class_names: what a label is called in them, where not as it is.
+        equal_texts: when two captions are the same, which makes their rows one group.
     """
 
     image: str | None = None
@@ -59,6 +60,7 @@ class Roles:
     is_ungrouped: bool = False
     caption_templates: tuple[str, ...] = ()
     class_names: Mapping[str, str] = field(default_factory=dict)
+    equal_texts: EqualTexts = "normalised"
 
     def column_of(self, part: str) -> Column | None:
         """Return the column of a part of a row (`mmcl.data.needs`): ``image``, ``score``, ``text.0``, ``text.1`` ..."""
@@ -161,12 +163,18 @@ def training_roles(
         UserError: a column that is named or required is not there, or holds what its role cannot be.
     """
     if not data.caption_templates or columns.given("text")[1]:
-        return resolve_roles(source, columns, required, key, num_negatives, may_lack)
+        roles = resolve_roles(source, columns, required, key, num_negatives, may_lack)
+        return replace(roles, equal_texts=data.equal_texts)
     required = {role: reason for role, reason in required.items() if role != "text"}
     required.setdefault("label", "data.caption_templates are filled with the label")
     columns = columns.model_copy(update={"text": False})
     roles = resolve_roles(source, columns, required, key, num_negatives, may_lack)
-    return replace(roles, caption_templates=data.caption_templates, class_names=data.class_names or {})
+    return replace(
+        roles,
+        caption_templates=data.caption_templates,
+        class_names=data.class_names or {},
+        equal_texts=data.equal_texts,
+    )
 
 
 def _columns_of(source: Source, role: str, named: Any, key: str) -> tuple[str, ...]:

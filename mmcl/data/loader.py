@@ -182,6 +182,7 @@ def build_train_data(
         num_texts=needs.num_texts,
         num_captions=data.num_captions,
         prompts=prompts_of_views(data.prompts, needs.num_texts, prompts),
+        equal_texts=data.equal_texts,
     )
     make = _stream_data if sources[0].source.is_stream else _indexed_data
     made = make(recipe, needs, sources, builder)
@@ -244,6 +245,7 @@ def _indexed_data(
         class_names,
         None if labels is None else labels[positions],
         num_known=int(is_known.sum()),
+        is_templated=data.equal_texts == "templated",
     )
     return replace(trained, remarks=tuple(remarks_on(facts, tokenizer)))
 

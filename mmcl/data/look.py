@@ -7,10 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mmcl.data.captions import captions_of, normalise_text
+from mmcl.data.captions import captions_of, text_id
 from mmcl.data.cells import read_cells
 from mmcl.data.columns import Roles
-from mmcl.data.hashing import stable_id
 from mmcl.data.labels import index_labels
 from mmcl.data.loader import check_paths_exist
 from mmcl.data.needs import RowNeeds
@@ -113,7 +112,7 @@ def _text_keys(source: Source, roles: Roles) -> dict[int, tuple[int, ...]]:
         return keys
     for row, (value,) in enumerate(read_cells(source, roles.text)):
         try:
-            keys[row] = tuple(stable_id("text:" + normalise_text(caption)) for caption in captions_of(value))
+            keys[row] = tuple(text_id(caption, roles.equal_texts) for caption in captions_of(value))
         except ValueError:
             continue
     return keys

@@ -18,6 +18,7 @@ from mmcl.data.needs import RowNeeds
 from mmcl.data.row_reader import RowReader
 from mmcl.data.sampler import EpochPlan
 from mmcl.data.scan import BoolArray, RowScan, scan_rows
+from mmcl.data.shared_texts import TextKeys
 from mmcl.data.sources import Source, open_source
 from mmcl.data.stratified import StratifiedPlan, shares_of
 from mmcl.errors import UserError
@@ -151,6 +152,7 @@ def scan_sources(sources: Sequence[TrainSource], needs: RowNeeds, num_bytes: int
         long_captions=[caption for scan in scans for caption in scan.long_captions],
         num_long_captions=sum(scan.num_long_captions for scan in scans),
         num_captions=sum(scan.num_captions for scan in scans),
+        texts=TextKeys.joined([(scan.texts, each.first) for scan, each in zip(scans, sources, strict=True)]),
     )
 
 

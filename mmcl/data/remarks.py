@@ -32,6 +32,7 @@ class RowFacts:
         class_names: of the labels.
         labels: ``(N,)`` int64 class index of each row to learn from; None without labels.
         num_known: rows that are replayed and left out because their group is held out.
+        is_templated: texts are compared without numbers, addresses and names.
     """
 
     sources: tuple[str, ...]
@@ -42,6 +43,7 @@ class RowFacts:
     class_names: tuple[str, ...] = ()
     labels: Int64Array | None = None
     num_known: int = 0
+    is_templated: bool = False
 
 
 def remarks_on(facts: RowFacts, tokenizer: TextTokenizer | None) -> Iterator[str]:
@@ -75,6 +77,11 @@ def remarks_on(facts: RowFacts, tokenizer: TextTokenizer | None) -> Iterator[str
         yield f"{facts.num_known:,} rows of the replay are left out, because their groups are held out"
     if num_groups < num_rows:
         yield f"{num_rows:,} rows to learn from are {num_groups:,} groups; rows of one group are never negatives"
+    is_learnt = np.zeros(len(scan.group_ids), dtype=bool)
+    is_learnt[facts.positions] = True
+    if num_sharing := scan.texts.count_sharing(is_learnt):
+        how = "after normalisation" + (", but for numbers, addresses and names" if facts.is_templated else "")
+        yield f"{num_sharing / num_rows:.1%} of the rows share a text with another {how}: masked, never negatives"
     if (unused := num_rows - facts.num_drawn) > 0:
         yield f"each epoch leaves out {unused:,} rows, others each time, so that all batches are full"
     if tokenizer is not None and (num_cut := count_cut(scan, tokenizer)):

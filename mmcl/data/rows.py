@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.utils.data import default_collate
 
 from mmcl.batch import PairBatch, TokenBatch
+from mmcl.data.captions import text_id
 from mmcl.data.hashing import Int64Array, mix
 from mmcl.data.images import UnreadableImage, decode_image
 from mmcl.data.pictures import PictureCache
@@ -21,6 +22,7 @@ from mmcl.data.quarantine import QuarantineRecord
 from mmcl.data.row_reader import RowReader
 from mmcl.data.scan import has_picture
 from mmcl.data.views import ImageView
+from mmcl.recipe_data import EqualTexts
 from mmcl.text.tokenizer import TextTokenizer
 
 # What a random number is for; different purposes must not share numbers.
@@ -119,6 +121,7 @@ class BatchBuilder(torch.utils.data.Dataset[BuiltBatch]):
         num_captions: captions of a row that are drawn, at the most.
         prompts: for each text view the name of the prompt that goes before its texts; by default the tokenizer's own.
         is_partial: rows may lack a picture or a text; then every batch says which have it. Else all rows have all.
+        equal_texts: when two texts are the same; with ``never`` batches do not say which are.
 
     Attributes:
         leaves_unfinished: what is done to pictures after resizing is drawn and not done: `mmcl.data.finish` does it.
@@ -135,11 +138,13 @@ class BatchBuilder(torch.utils.data.Dataset[BuiltBatch]):
         num_captions: int = 1,
         prompts: Sequence[str | None] = (),
         is_partial: bool = False,
+        equal_texts: EqualTexts = "normalised",
     ) -> None:
         self.reader, self.views, self.tokenizer = reader, views, tokenizer
         self.seed, self.max_pixels = seed, max_pixels
         self.num_texts, self.num_captions, self.is_partial = num_texts, num_captions, is_partial
         self.prompts = prompts or (None,) * num_texts
+        self.equal_texts = equal_texts
         self.leaves_unfinished = False
         self.pictures = PictureCache()
 
@@ -258,10 +263,14 @@ class BatchBuilder(torch.utils.data.Dataset[BuiltBatch]):
 
     def _tokens(self, texts: list[str], prompt: str | None) -> TokenBatch:
         assert self.tokenizer is not None
+        ids = None
+        if self.equal_texts != "never":
+            ids = torch.tensor([text_id(text, self.equal_texts) for text in texts], dtype=torch.int64)
         if texts:
             # The strings go without their prompt: equal texts are equal whatever stands before them.
-            return replace(self.tokenizer(self.tokenizer.prompts.before(texts, prompt)), strings=tuple(texts))
-        return TokenBatch(torch.zeros(0, 1, dtype=torch.int64), torch.zeros(0, 1, dtype=torch.int64), ())
+            tokens = self.tokenizer(self.tokenizer.prompts.before(texts, prompt))
+            return replace(tokens, strings=tuple(texts), text_ids=ids)
+        return TokenBatch(torch.zeros(0, 1, dtype=torch.int64), torch.zeros(0, 1, dtype=torch.int64), (), ids)
 
 
 def _stacked(pixels: list[Tensor]) -> Tensor:

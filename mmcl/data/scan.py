@@ -11,7 +11,7 @@ import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.compute as pc  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
-from mmcl.data.captions import group_id
+from mmcl.data.captions import group_id, text_key
 from mmcl.data.cells import read_cells
 from mmcl.data.columns import Roles
 from mmcl.data.hashing import Int64Array
@@ -19,8 +19,10 @@ from mmcl.data.needs import RowNeeds, is_text, name_of, role_of
 from mmcl.data.prompts import texts_in
 from mmcl.data.quarantine import QuarantineRecord
 from mmcl.data.scores import score_of
+from mmcl.data.shared_texts import TextKeys
 from mmcl.data.sources import Source
 from mmcl.errors import UserError
+from mmcl.objectives.views import FIRST_NEGATIVE, number_of
 
 BoolArray = NDArray[np.bool_]
 
@@ -42,6 +44,7 @@ class RowScan:
         long_captions: captions of more bytes than were asked about, the first 20,000 of them.
         num_long_captions: all of them.
         num_captions: usable captions, positives and negatives included.
+        texts: what all of them are compared by; nothing where no two are equal, or where they are prompts.
     """
 
     group_ids: Int64Array
@@ -53,6 +56,7 @@ class RowScan:
     long_captions: list[str] = field(default_factory=list)
     num_long_captions: int = 0
     num_captions: int = 0
+    texts: TextKeys = field(default_factory=TextKeys)
 
     @property
     def is_complete(self) -> BoolArray:
@@ -113,7 +117,7 @@ def group_of(text: Any, group: Any, position: int, roles: Roles, scope: str = ""
         captions = ()
     # Of a class, one template says as much as all.
     captions = captions[:1] if roles.caption_templates else captions
-    return group_id(group, captions, position, roles.is_ungrouped, scope)
+    return group_id(group, captions, position, roles.is_ungrouped, scope, roles.equal_texts)
 
 
 def needs_of_whole_rows(roles: Roles) -> RowNeeds:
@@ -195,6 +199,7 @@ def _scan_texts(
     column, role = roles.column_of(part), role_of(part)
     num_captions = scan.num_captions
     are_numbers = source.delimiter is not None
+    are_compared = roles.equal_texts != "never" and not roles.caption_templates
     for position, (value,) in enumerate(read_cells(source, column)):
         try:
             captions = texts_in(value, part, roles)
@@ -205,6 +210,8 @@ def _scan_texts(
         scan.num_captions += len(captions)
         are_numbers = are_numbers and _is_number(captions[0])
         for caption in captions:
+            if are_compared:
+                scan.texts.add(position, text_key(caption, roles.equal_texts), is_own=number_of(part) < FIRST_NEGATIVE)
             if num_bytes is not None and len(caption.encode("utf-8", "surrogatepass")) > num_bytes:
                 scan.num_long_captions += 1
                 if len(scan.long_captions) < _MOST_LONG_CAPTIONS:

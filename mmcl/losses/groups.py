@@ -1,11 +1,12 @@
-"""Rows of equal group: the mean of an anchor's positives, and negatives that come from earlier batches."""
+"""Rows of equal group or equal texts: an anchor's positives, what is left out, negatives of earlier batches."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from mmcl.losses.marks import GroupMarks
+from mmcl.losses.across import Across
+from mmcl.losses.marks import Marks, left_out_marks
 from mmcl.losses.tiles import row_log_sums
 
 
@@ -44,6 +45,37 @@ def count_by_id(ids: Tensor, wanted: Tensor) -> Tensor:
     return sums_by_id(ids.new_zeros(len(ids), 0), ids, wanted)[1]
 
 
+def left_out(
+    across: Across, group_ids: Tensor | None, text_ids: Tensor | None, classes: Tensor | None = None, num_views: int = 1
+) -> Marks | None:
+    """Mark which rows of all processes are no negatives of these: those of one group, and those that share a text.
+
+    A loss that has rows of a group as positives gives the groups as classes, and no groups: then only shared texts are
+    marked, of other groups. For that two rows share a text does not make all texts of one the positives of the other.
+
+    Args:
+        across: the rows of all processes.
+        group_ids: ``(n,)`` int64; None = no groups.
+        text_ids: ``(n, V)`` int64 ids of each row's texts, negative for none; None = no texts.
+        classes: ``(n,)`` int64; what is of one class is not marked. None = every row is a class of its own.
+        num_views: rows of the matrix for each of these, one after the other.
+
+    Returns:
+        The marks of a matrix of ``(V n, V N)``; None where nothing can be shared.
+    """
+    given = group_ids if text_ids is None else text_ids
+    if given is None:
+        return None
+    if classes is None:
+        classes = across.offset + torch.arange(len(given), device=given.device)
+    groups = torch.full_like(classes, -1) if group_ids is None else group_ids
+    texts = groups[:, None][:, :0] if text_ids is None else text_ids
+    ids = torch.cat([classes[:, None], groups[:, None], texts], dim=1)
+    rows, cols = (some.repeat_interleave(num_views, dim=0) for some in (ids, across.gather(ids)))
+    shared = (None, None) if group_ids is None else (rows[:, 1], cols[:, 1])
+    return left_out_marks((rows[:, 0], cols[:, 0]), shared, (rows[:, 2:], cols[:, 2:]))
+
+
 def with_memory(
     log_sums: Tensor,
     rows: Tensor,
@@ -52,9 +84,10 @@ def with_memory(
     keys: Tensor,
     key_ids: Tensor | None,
     classes: tuple[Tensor, Tensor] | None = None,
+    texts: tuple[Tensor | None, Tensor | None] = (None, None),
 ) -> Tensor:
     """Widen the log-sum-exps of rows by the scores of past keys, which take no gradient; see `with_negatives`."""
-    return with_negatives(log_sums, rows, scale, group_ids, keys.detach(), key_ids, classes)
+    return with_negatives(log_sums, rows, scale, group_ids, keys.detach(), key_ids, classes, texts)
 
 
 def with_negatives(
@@ -65,8 +98,9 @@ def with_negatives(
     keys: Tensor,
     key_ids: Tensor | None,
     classes: tuple[Tensor, Tensor] | None = None,
+    texts: tuple[Tensor | None, Tensor | None] = (None, None),
 ) -> Tensor:
-    """Widen the log-sum-exps of rows by the scores of further keys; those of a row's own group are left out.
+    """Widen the log-sum-exps of rows by the scores of further keys; those of a row's group or texts are left out.
 
     Args:
         log_sums: ``(n,)``.
@@ -75,10 +109,26 @@ def with_negatives(
         group_ids: ``(n,)`` int64; None = no key is of a row's group.
         keys: ``(K, D)``, the same on every process.
         key_ids: ``(K,)`` int64; None, as of the rows.
-        classes: ``(n,)`` and ``(K,)`` int64: what is of a row's group and of its class stays in. None = nothing is.
+        classes: ``(n,)`` and ``(K,)`` int64: what is of a row's group or texts and of its class stays in. None =
+            nothing does.
+        texts: ``(n, V)`` and ``(K, U)`` int64 ids of the texts of rows and keys; where one is None no text is shared.
     """
-    excluded = None
-    if group_ids is not None and key_ids is not None:
-        of_rows, of_keys = classes or (torch.zeros_like(group_ids), torch.ones_like(key_ids))
-        excluded = GroupMarks(None, group_ids, key_ids, of_rows, of_keys)
+    excluded = left_out_of_keys(rows, keys, (group_ids, key_ids), texts, classes)
     return torch.logaddexp(log_sums, row_log_sums(rows, keys, scale, excluded))
+
+
+def left_out_of_keys(
+    rows: Tensor,
+    keys: Tensor,
+    groups: tuple[Tensor | None, Tensor | None],
+    texts: tuple[Tensor | None, Tensor | None],
+    classes: tuple[Tensor, Tensor] | None = None,
+) -> Marks | None:
+    """Mark which of ``(K, D)`` keys that are no rows of the batch are no negatives of ``(n, D)`` rows.
+
+    The ids are as `left_out_marks` takes them; without classes no row is of a key's.
+    """
+    if classes is None:
+        none = rows.new_zeros(len(rows), dtype=torch.int64)
+        classes = none, none.new_ones(len(keys))
+    return left_out_marks(classes, groups, texts)

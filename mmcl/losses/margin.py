@@ -63,6 +63,8 @@ def batch_margin_loss(
     memory: tuple[Tensor, Tensor] | None = None,
     group_ids: Tensor | None = None,
     memory_group_ids: Tensor | None = None,
+    text_ids: Tensor | None = None,
+    memory_text_ids: Tensor | None = None,
     generator: torch.Generator | None = None,
 ) -> Tensor:
     """The mean of `margin_loss` over pairs of anchor and candidate, similar where their labels are equal.
@@ -90,6 +92,9 @@ def batch_margin_loss(
         group_ids: ``(n,)`` int64, of the anchors and of the candidates beside them. A candidate of an anchor's group is
             no negative of it: of another label it is neither. None = no two rows are of a group.
         memory_group_ids: ``(K,)`` int64, of the memory; None = no past candidate is of an anchor's group.
+        text_ids: ``(n, V)`` int64 ids of each row's texts, negative for none: rows that share one are, likewise, no
+            negatives of each other. None = no two rows share one.
+        memory_text_ids: ``(K, U)`` int64, of the memory; None = no past candidate shares a text.
         generator: for ``random``, of the tensors' device; None = torch's own. Each process draws for its anchors.
 
     Returns:
@@ -103,7 +108,17 @@ def batch_margin_loss(
     check_mining(mining)
     across = Alone(len(anchors)) if across is None else across
     compared = compare(
-        anchors, anchor_labels, candidates, candidate_labels, distance, across, memory, group_ids, memory_group_ids
+        anchors,
+        anchor_labels,
+        candidates,
+        candidate_labels,
+        distance,
+        across,
+        memory,
+        group_ids,
+        memory_group_ids,
+        text_ids,
+        memory_text_ids,
     )
     similar, dissimilar = mined_pairs(compared, mining, margin, generator)
     total = (similar * _pull(compared.distances) + dissimilar * _push(compared.distances, margin)).sum()

@@ -6,10 +6,14 @@ none, and that is found out without looking at the tile's entries.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import product
 from typing import Protocol
 
 import torch
 from torch import Tensor
+
+Pair = tuple[Tensor, Tensor]
 
 
 class Marks(Protocol):
@@ -84,6 +88,61 @@ class GroupMarks:
 
     def covers(self, rows: slice, cols: slice) -> bool:
         return False
+
+
+class AnyMarks:
+    """Marks what one of several marks does.
+
+    Args:
+        marks: of one matrix.
+    """
+
+    def __init__(self, marks: Sequence[Marks]) -> None:
+        self._marks = tuple(marks)
+
+    def mask(self, rows: slice, cols: slice, device: torch.device) -> Tensor | None:
+        masks = [found for one in self._marks if (found := one.mask(rows, cols, device)) is not None]
+        return torch.stack(masks).any(dim=0) if len(masks) > 1 else masks[0] if masks else None
+
+    def covers(self, rows: slice, cols: slice) -> bool:
+        return any(one.covers(rows, cols) for one in self._marks)
+
+
+def left_out_marks(
+    classes: Pair, groups: tuple[Tensor | None, Tensor | None], texts: tuple[Tensor | None, Tensor | None]
+) -> Marks | None:
+    """Mark the entries whose row and column are of one group, or share a text, but are not of one class.
+
+    Sharing goes no further than the two: where a row shares a text with a second, and that another one with a third,
+    the first and the third are not marked.
+
+    Args:
+        classes: ``(n,)`` and ``(m,)`` int64, of rows and columns.
+        groups: ``(n,)`` and ``(m,)`` int64 ids, negative for none; where one is None no group is shared.
+        texts: ``(n, V)`` and ``(m, U)`` int64 ids of the texts of each, negative for none; where one is None no text is
+            shared.
+
+    Returns:
+        The marks; None where nothing can be shared.
+    """
+    pairs: list[Pair] = []
+    if groups[0] is not None and groups[1] is not None:
+        pairs.append((groups[0], groups[1]))
+    if texts[0] is not None and texts[1] is not None:
+        pairs += product(texts[0].unbind(1), texts[1].unbind(1))
+    return AnyMarks([GroupMarks(None, *_told_apart(*pair), *classes) for pair in pairs]) if pairs else None
+
+
+def _told_apart(rows: Tensor, cols: Tensor) -> Pair:
+    """Give every row and column without an id a name of its own, which none else has."""
+    names = -1 - torch.arange(len(rows) + len(cols), device=rows.device)
+    return rows.where(rows >= 0, names[: len(rows)]), cols.where(cols >= 0, names[len(rows) :])
+
+
+def dense_mask(marks: Marks | None, rows: slice, num_cols: int, device: torch.device) -> Tensor:
+    """Return the marks of some rows as a bool tensor, for a loss that holds its matrix; None marks nothing."""
+    mask = None if marks is None else marks.mask(rows, slice(0, num_cols), device)
+    return torch.zeros(rows.stop - rows.start, num_cols, dtype=torch.bool, device=device) if mask is None else mask
 
 
 class OtherClassMarks:

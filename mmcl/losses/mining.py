@@ -2,7 +2,7 @@
 
 Labels decide: rows of an equal label are positives of each other, rows of different labels negatives. A row of label -1
 is unlabelled; nothing is known of it, and it takes no part, neither as anchor nor as positive nor as negative. Rows of
-an equal group are no negatives of each other, whatever their labels.
+an equal group, or that share a text, are no negatives of each other, whatever their labels.
 
 Below n is the number of anchors and M that of candidates.
 """
@@ -18,6 +18,8 @@ from torch import Tensor
 from mmcl.losses.across import Across
 from mmcl.losses.checks import check_ids, check_same_shape
 from mmcl.losses.distances import Distance, distance_matrix
+from mmcl.losses.groups import left_out, left_out_of_keys
+from mmcl.losses.marks import dense_mask
 
 Mining: TypeAlias = Literal["all", "random", "semi_hard", "hard"]
 
@@ -29,7 +31,7 @@ class Comparison:
     Args:
         distances: ``(n, M)``, with gradient.
         positives: ``(n, M)`` bool, true where the labels are equal; never a row with itself.
-        negatives: ``(n, M)`` bool, true where the labels differ; never of the anchor's group.
+        negatives: ``(n, M)`` bool, true where the labels differ; never of the anchor's group or texts.
     """
 
     distances: Tensor
@@ -62,6 +64,8 @@ def compare(
     memory: tuple[Tensor, Tensor] | None,
     group_ids: Tensor | None = None,
     memory_group_ids: Tensor | None = None,
+    text_ids: Tensor | None = None,
+    memory_text_ids: Tensor | None = None,
 ) -> Comparison:
     """Compare this process's anchors with the candidates of all processes and with a memory.
 
@@ -75,6 +79,8 @@ def compare(
         memory: ``(K, D)`` past candidates, without gradient, and their ``(K,)`` labels.
         group_ids: ``(n,)`` int64, of the anchors and of the candidates beside them; None = no two rows are of a group.
         memory_group_ids: ``(K,)`` int64; None = no past candidate is of a row's group.
+        text_ids: ``(n, V)`` int64 ids of each row's texts, negative for none; None = no two rows share one.
+        memory_text_ids: ``(K, U)`` int64, likewise; None = no past candidate shares one.
 
     Raises:
         ValueError: of candidates and their labels only one is given, or shapes do not fit each other.
@@ -86,18 +92,17 @@ def compare(
     check_ids(len(anchors), anchor_labels=anchor_labels, candidate_labels=candidate_labels, group_ids=group_ids)
     meets_itself = candidates is None
     columns = across.gather(anchors if candidates is None else candidates)
+    every, device = slice(0, len(anchors)), anchors.device
+    is_left_out = dense_mask(left_out(across, group_ids, text_ids), every, len(columns), device)
     column_labels = across.gather(anchor_labels if candidate_labels is None else candidate_labels)
     if memory is not None:
         columns = torch.cat([columns, memory[0].detach()])
+        past = left_out_of_keys(anchors, memory[0], (group_ids, memory_group_ids), (text_ids, memory_text_ids))
+        is_left_out = torch.cat([is_left_out, dense_mask(past, every, len(memory[0]), device)], dim=1)
         column_labels = torch.cat([column_labels, memory[1]])
     is_labelled = (anchor_labels >= 0)[:, None] & (column_labels >= 0)[None, :]
     is_equal = anchor_labels[:, None] == column_labels[None, :]
-    positives, negatives = is_equal & is_labelled, ~is_equal & is_labelled
-    if group_ids is not None:
-        column_groups = across.gather(group_ids)
-        negatives[:, : len(column_groups)] &= group_ids[:, None] != column_groups
-        if memory_group_ids is not None:
-            negatives[:, len(column_groups) :] &= group_ids[:, None] != memory_group_ids
+    positives, negatives = is_equal & is_labelled, ~is_equal & is_labelled & ~is_left_out
     if meets_itself:
         rows = torch.arange(len(anchors), device=anchors.device)
         positives[rows, across.offset + rows] = False

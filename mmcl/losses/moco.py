@@ -8,6 +8,8 @@ from torch.nn import functional as F
 
 from mmcl.losses.across import Across, Alone
 from mmcl.losses.checks import check_ids, check_same_shape, check_temperature
+from mmcl.losses.groups import left_out_of_keys
+from mmcl.losses.marks import dense_mask
 from mmcl.losses.precision import in_full_precision
 
 
@@ -20,6 +22,8 @@ def moco_loss(
     group_ids: Tensor | None = None,
     queue_group_ids: Tensor | None = None,
     *,
+    text_ids: Tensor | None = None,
+    queue_text_ids: Tensor | None = None,
     across: Across | None = None,
 ) -> Tensor:
     """Cross-entropy of each query over its own key, the positive, and the ``K`` keys of the queue, mean over queries.
@@ -37,6 +41,10 @@ def moco_loss(
         group_ids: ``(n,)`` int64. A queue entry of a query's group is left out of that query's negatives.
         queue_group_ids: ``(K,)`` int64; -1 = unknown (the queue's random start), which equals nothing. Without both
             arguments every entry is a negative of every query.
+        text_ids: ``(n, V)`` int64 ids of each row's texts, negative for none. A queue entry that shares one is left out
+            of the row's negatives too.
+        queue_text_ids: ``(K, U)`` int64 ids of the queue's texts, negative for none. Without both arguments no text is
+            shared.
         across: the batch of all processes; by default these rows are all.
 
     Returns:
@@ -51,10 +59,9 @@ def moco_loss(
     check_temperature(temperature)
     across = Alone(len(queries)) if across is None else across
     positive = (queries * keys.detach()).sum(dim=1) / temperature
-    negative = queries @ queue.detach().T / temperature
-    if group_ids is not None and queue_group_ids is not None:
-        same = (group_ids[:, None] == queue_group_ids[None, :]) & (queue_group_ids >= 0)
-        negative = negative.masked_fill(same, -torch.inf)
+    marks = left_out_of_keys(queries, queue, (group_ids, queue_group_ids), (text_ids, queue_text_ids))
+    is_no_negative = dense_mask(marks, slice(0, len(queries)), len(queue), queries.device)
+    negative = (queries @ queue.detach().T / temperature).masked_fill(is_no_negative, -torch.inf)
     # Cross-entropy is log(1 + exp(x)) of how far the negatives together exceed the positive; this form stays exact
     # where the loss is small.
     excess = torch.logsumexp(negative, dim=1) - positive

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from mmcl.losses.across import Across, Alone
 from mmcl.losses.checks import check_ids, check_temperature, check_views
-from mmcl.losses.groups import with_memory
-from mmcl.losses.marks import GroupMarks
+from mmcl.losses.groups import left_out, with_memory
+from mmcl.losses.marks import AnyMarks, GroupMarks
 from mmcl.losses.precision import in_full_precision
 from mmcl.losses.tiles import row_log_sums, self_log_sums
 
@@ -21,8 +21,10 @@ def nt_xent_loss(
     temperature: float = 0.1,
     group_ids: Tensor | None = None,
     *,
+    text_ids: Tensor | None = None,
     across: Across | None = None,
     memory: tuple[Tensor, Tensor] | None = None,
+    memory_text_ids: Tensor | None = None,
 ) -> Tensor:
     """Cross-entropy of every view of every sample over all other views of all samples, mean over anchors.
 
@@ -35,9 +37,12 @@ def nt_xent_loss(
         temperature: T > 0.
         group_ids: ``(n,)`` int64. Other samples of an anchor's group are left out of its sum: neither positives nor
             negatives. None = every sample is a group of its own.
+        text_ids: ``(n, U)`` int64 ids of each sample's texts, negative for none. Samples that share a text are left out
+            of each other's sums too. None = no two do.
         across: the batch of all processes; by default these rows are all.
         memory: ``(K, D)`` past embeddings without gradient and their ``(K,)`` group ids, the same on every process;
             further negatives, those of an anchor's group left out.
+        memory_text_ids: ``(K, U)`` int64 ids of the texts of the memory's rows; None = none of theirs is a row's.
 
     Returns:
         A scalar: the sum over these anchors / (V N), the mean on one process. The matrix of scores is never held, and
@@ -56,13 +61,19 @@ def nt_xent_loss(
     # All views of a sample stand together, so that the rows of all processes are in the order of their samples.
     stacked = torch.stack(list(views), dim=1)
     rows, columns = stacked.flatten(0, 1), across.gather(stacked).flatten(0, 1)
-    log_sums = log_sums_without_self(rows, columns, 1 / temperature, num_views, group_ids, None, across)
+    log_sums = log_sums_without_self(rows, columns, 1 / temperature, num_views, group_ids, text_ids, None, across)
     if memory is not None:
-        row_groups = None if group_ids is None else group_ids.repeat_interleave(num_views)
-        log_sums = with_memory(log_sums, rows, 1 / temperature, row_groups, *memory)
+        row_groups, row_texts = repeated(num_views, group_ids), repeated(num_views, text_ids)
+        texts = row_texts, memory_text_ids
+        log_sums = with_memory(log_sums, rows, 1 / temperature, row_groups, *memory, texts=texts)
     others = stacked.sum(dim=1, keepdim=True) - stacked
     positive = (stacked * others).sum(dim=2).flatten() / ((num_views - 1) * temperature)
     return (log_sums - positive).sum() / (num_views * max(across.total, 1))
+
+
+def repeated(num_views: int, ids: Tensor | None) -> Tensor | None:
+    """Return ids of samples as those of their views, which follow each other; None of None."""
+    return None if ids is None else ids.repeat_interleave(num_views, dim=0)
 
 
 def log_sums_without_self(
@@ -71,10 +82,11 @@ def log_sums_without_self(
     scale: float,
     num_views: int,
     group_ids: Tensor | None,
+    text_ids: Tensor | None,
     classes: Tensor | None,
     across: Across,
 ) -> Tensor:
-    """Return ``(V n,)``, the log-sum-exp of each row over all columns but itself and its group's other classes.
+    """Return ``(V n,)``, the log-sum-exp of each row over all columns but itself and what it shares group or text with.
 
     Args:
         rows: ``(V n, D)``, the V views of a sample one after the other.
@@ -82,18 +94,13 @@ def log_sums_without_self(
         scale: 1 / temperature.
         num_views: V.
         group_ids: ``(n,)`` int64; None = no groups.
-        classes: ``(n,)`` int64, what is kept though it is of the row's group; None = the sample itself.
+        text_ids: ``(n, U)`` int64 ids of each sample's texts; None = no two samples share one.
+        classes: ``(n,)`` int64, what is kept though it is of the row's group or texts; None = the sample itself.
         across: the batch of all processes.
     """
-    diagonal = num_views * across.offset
-    excluded = GroupMarks(diagonal)
-    if group_ids is not None:
-        if classes is None:
-            classes = across.offset + torch.arange(len(group_ids), device=group_ids.device)
-        ids = torch.stack([group_ids, classes], dim=1)
-        of_rows = ids.repeat_interleave(num_views, dim=0)
-        of_columns = across.gather(ids).repeat_interleave(num_views, dim=0)
-        excluded = GroupMarks(diagonal, of_rows[:, 0], of_columns[:, 0], of_rows[:, 1], of_columns[:, 1])
+    itself = GroupMarks(num_views * across.offset)
+    others = left_out(across, group_ids, text_ids, classes, num_views)
+    excluded = itself if others is None else AnyMarks([itself, others])
     if len(rows) == len(columns):
         return self_log_sums(columns, scale, excluded)
     return row_log_sums(rows, columns, scale, excluded)

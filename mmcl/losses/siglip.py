@@ -10,6 +10,7 @@ from torch.autograd.function import once_differentiable
 
 from mmcl.losses.across import Across, Alone
 from mmcl.losses.checks import check_ids, check_same_shape
+from mmcl.losses.groups import left_out, left_out_of_keys
 from mmcl.losses.marks import GroupMarks, Marks
 from mmcl.losses.precision import in_full_precision
 from mmcl.losses.tiles import Plan, TileMaker
@@ -23,8 +24,10 @@ def siglip_loss(
     bias: Tensor | float,
     group_ids: Tensor | None = None,
     *,
+    text_ids: Tensor | None = None,
     across: Across | None = None,
     memory: tuple[Tensor, Tensor, Tensor] | None = None,
+    memory_text_ids: Tensor | None = None,
 ) -> Tensor:
     """Logistic loss of every pair of image and text, **summed** over the texts, mean over the images.
 
@@ -37,10 +40,13 @@ def siglip_loss(
         scale: t, the inverse temperature, a scalar; the paper starts at 10.
         bias: b, a scalar; the paper starts at -10.
         group_ids: ``(n,)`` int64, pairs of equal id are positive; None = every row is a group of its own.
+        text_ids: ``(n, V)`` int64 ids of each row's texts, negative for none. Pairs of rows of different groups that
+            share a text are left out. None = no two rows do.
         across: the batch of all processes; by default these rows are all.
         memory: ``(K, D)`` past images, ``(K, D)`` past texts and their ``(K,)`` group ids, the same on every process.
             Each image is further paired with the past texts and each text with the past images, as negatives without
             gradient; pairs of one group are left out.
+        memory_text_ids: ``(K, U)`` int64 ids of the texts of the memory's rows; None = none of theirs is a row's.
 
     Returns:
         A scalar: the sum over these images' pairs / N.
@@ -57,12 +63,11 @@ def siglip_loss(
         ids = torch.stack([group_ids, samples], dim=1)
         all_ids = across.gather(ids)
         positives = GroupMarks(across.offset, ids[:, 0], all_ids[:, 0], ids[:, 1], all_ids[:, 1])
-    loss = _pair_losses(images, across.gather(texts), scale, bias, positives, None)
+    excluded = left_out(across, None, text_ids, group_ids)
+    loss = _pair_losses(images, across.gather(texts), scale, bias, positives, excluded)
     if memory is not None:
         past_images, past_texts, past_ids = memory
-        excluded = None
-        if group_ids is not None:
-            excluded = GroupMarks(None, group_ids, past_ids, torch.zeros_like(group_ids), torch.ones_like(past_ids))
+        excluded = left_out_of_keys(images, past_texts, (group_ids, past_ids), (text_ids, memory_text_ids))
         loss = loss + _pair_losses(images, past_texts.detach(), scale, bias, None, excluded)
         loss = loss + _pair_losses(texts, past_images.detach(), scale, bias, None, excluded)
     return loss / max(across.total, 1)

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from mmcl.losses.across import Across, Alone
 from mmcl.losses.checks import check_ids, check_same_shape, check_temperature
-from mmcl.losses.groups import with_memory
-from mmcl.losses.marks import GroupMarks
+from mmcl.losses.groups import left_out, left_out_of_keys, with_memory
+from mmcl.losses.marks import AnyMarks, GroupMarks, Marks
 from mmcl.losses.precision import in_full_precision
 from mmcl.losses.tiles import row_log_sums
 
@@ -24,8 +24,11 @@ def simcse_loss(
     group_ids: Tensor | None = None,
     *,
     hard_negative_weight: float = 1.0,
+    text_ids: Tensor | None = None,
+    negative_text_ids: Tensor | None = None,
     across: Across | None = None,
     memory: tuple[Tensor, Tensor] | None = None,
+    memory_text_ids: Tensor | None = None,
 ) -> Tensor:
     """Cross-entropy of each anchor over all positives, then all hard negatives; its own positive is the target.
 
@@ -41,9 +44,14 @@ def simcse_loss(
         group_ids: ``(n,)`` int64. Positives of other rows of an anchor's group are left out of its sum. Hard negatives
             belong to no group. None = every row is a group of its own.
         hard_negative_weight: alpha >= 0; the logit of an own hard negative is raised by its logarithm.
+        text_ids: ``(n, V)`` int64 ids of each row's anchor and positive, negative for none. Positives of rows that
+            share a text with the anchor's are left out of its sum too; its own stays. None = no two rows do.
+        negative_text_ids: ``(n, K)`` int64 ids of the hard negatives. One that is a text of an anchor's row, its own or
+            another's, is left out of that anchor's sum. None = none is.
         across: the batch of all processes; by default these rows are all.
         memory: ``(M, D)`` past embeddings without gradient and their ``(M,)`` group ids, the same on every process;
             further negatives, those of an anchor's group left out.
+        memory_text_ids: ``(K, U)`` int64 ids of the texts of the memory's rows; None = no text of theirs is a row's.
 
     Returns:
         A scalar: the sum over these anchors / N, the mean on one process.
@@ -60,43 +68,51 @@ def simcse_loss(
     check_temperature(temperature)
     across = Alone(len(anchors)) if across is None else across
     scale = 1 / temperature
-    samples = across.offset + torch.arange(len(anchors), device=anchors.device)
-    excluded = None
-    if group_ids is not None:
-        ids = torch.stack([group_ids, samples], dim=1)
-        all_ids = across.gather(ids)
-        excluded = GroupMarks(None, ids[:, 0], all_ids[:, 0], ids[:, 1], all_ids[:, 1])
+    excluded = left_out(across, group_ids, text_ids)
     # One exchange for positives and negatives.
     targets = positives[:, None] if negatives is None else torch.cat([positives[:, None], negatives], dim=1)
     all_targets = across.gather(targets)
     log_sums = row_log_sums(anchors, all_targets[:, 0], scale, excluded)
     if negatives is not None:
         of_negatives = _log_sums_of_negatives(
-            anchors, negatives, all_targets[:, 1:], samples, scale, hard_negative_weight
+            anchors, negatives, all_targets[:, 1:], scale, hard_negative_weight, text_ids, negative_text_ids, across
         )
         log_sums = torch.logaddexp(log_sums, of_negatives)
     if memory is not None:
-        log_sums = with_memory(log_sums, anchors, scale, group_ids, *memory)
+        log_sums = with_memory(log_sums, anchors, scale, group_ids, *memory, texts=(text_ids, memory_text_ids))
     positive = scale * (anchors * positives).sum(dim=1)
     return (log_sums - positive).sum() / max(across.total, 1)
 
 
 def _log_sums_of_negatives(
-    anchors: Tensor, negatives: Tensor, all_negatives: Tensor, samples: Tensor, scale: float, weight: float
+    anchors: Tensor,
+    negatives: Tensor,
+    all_negatives: Tensor,
+    scale: float,
+    weight: float,
+    text_ids: Tensor | None,
+    negative_text_ids: Tensor | None,
+    across: Across,
 ) -> Tensor:
     """Return ``(n,)``, the weighted log-sum-exp of each anchor's scores with the negatives of all rows.
 
     The own ones are taken out of the common sum and added with their weight: a correction of the sum itself would lose
     its digits for weights below 1.
     """
-    num_rows, num_negatives = len(all_negatives), all_negatives.shape[1]
-    columns = all_negatives.flatten(0, 1)
+    columns, is_false, is_own_false = all_negatives.flatten(0, 1), None, None
+    if text_ids is not None and negative_text_ids is not None:
+        all_ids = across.gather(negative_text_ids).flatten()[:, None]
+        is_false = left_out_of_keys(anchors, columns, (None, None), (text_ids, all_ids))
+        is_own_false = (negative_text_ids[:, :, None] == text_ids[:, None]).any(dim=2) & (negative_text_ids >= 0)
     if weight == 1.0:
-        return row_log_sums(anchors, columns, scale)
-    owners = torch.arange(num_rows, device=anchors.device).repeat_interleave(num_negatives)
-    own = GroupMarks(None, samples, owners, torch.zeros_like(samples), torch.ones_like(owners))
-    log_sums = row_log_sums(anchors, columns, scale, own)
+        return row_log_sums(anchors, columns, scale, is_false)
+    samples = across.offset + torch.arange(len(anchors), device=anchors.device)
+    owners = torch.arange(len(all_negatives), device=anchors.device).repeat_interleave(all_negatives.shape[1])
+    own: Marks = GroupMarks(None, samples, owners, torch.zeros_like(samples), torch.ones_like(owners))
+    log_sums = row_log_sums(anchors, columns, scale, own if is_false is None else AnyMarks([own, is_false]))
     if weight == 0.0:
         return log_sums
     own_scores = scale * (anchors[:, None] * negatives).sum(dim=2) + math.log(weight)
+    if is_own_false is not None:
+        own_scores = own_scores.masked_fill(is_own_false, -torch.inf)
     return torch.logaddexp(log_sums, torch.logsumexp(own_scores, dim=1))

@@ -12,7 +12,7 @@ from mmcl.losses.across import Across, Alone
 from mmcl.losses.checks import check_ids, check_temperature, check_views
 from mmcl.losses.groups import sums_by_id, with_memory
 from mmcl.losses.marks import OtherClassMarks
-from mmcl.losses.nt_xent import log_sums_without_self
+from mmcl.losses.nt_xent import log_sums_without_self, repeated
 from mmcl.losses.precision import in_full_precision
 from mmcl.losses.tiles import row_log_sums
 
@@ -27,9 +27,11 @@ def sup_con_loss(
     group_ids: Tensor | None = None,
     *,
     form: Literal["out", "in"] = "out",
+    text_ids: Tensor | None = None,
     across: Across | None = None,
     memory: tuple[Tensor, Tensor] | None = None,
     memory_group_ids: Tensor | None = None,
+    memory_text_ids: Tensor | None = None,
 ) -> Tensor:
     """Cross-entropy of every view over all others, of which all of its class are positives, mean over anchors.
 
@@ -43,11 +45,14 @@ def sup_con_loss(
         temperature: T > 0.
         group_ids: ``(n,)`` int64. What is of an anchor's group but no positive of it is left out of its sum.
         form: where the sum over positives stands, outside or inside of the logarithm.
+        text_ids: ``(n, U)`` int64 ids of each sample's texts, negative for none. Of samples that share a text, those
+            that are no positives are left out of each other's sums too. None = no two do.
         across: the batch of all processes; by default these rows are all.
         memory: ``(K, D)`` past embeddings without gradient and their ``(K,)`` **labels**, the same on every process:
             further positives where labels are equal, negatives elsewhere.
         memory_group_ids: ``(K,)`` int64, of the memory. What is of an anchor's group but not of its label is left out.
             None = no past embedding is of an anchor's group.
+        memory_text_ids: ``(K, U)`` int64 ids of the texts of the memory's rows; None = none of theirs is a row's.
 
     Returns:
         A scalar: the sum over these anchors / (V N), the mean on one process.
@@ -70,12 +75,13 @@ def sup_con_loss(
     classes = torch.where(labels < 0, UNLABELLED - 1 - samples, labels)
     row_classes = classes.repeat_interleave(num_views)
     col_classes = across.gather(classes).repeat_interleave(num_views)
-    log_sums = log_sums_without_self(rows, columns, scale, num_views, group_ids, classes, across)
+    log_sums = log_sums_without_self(rows, columns, scale, num_views, group_ids, text_ids, classes, across)
     if memory is not None:
-        row_groups = None if group_ids is None else group_ids.repeat_interleave(num_views)
+        row_groups, texts = repeated(num_views, group_ids), (repeated(num_views, text_ids), memory_text_ids)
         memory = memory[0], memory[1].clamp(min=UNLABELLED)
         past, past_labels = memory
-        log_sums = with_memory(log_sums, rows, scale, row_groups, past, memory_group_ids, (row_classes, past_labels))
+        both_classes = row_classes, past_labels
+        log_sums = with_memory(log_sums, rows, scale, row_groups, past, memory_group_ids, both_classes, texts)
     pool = _Pool(rows, columns, row_classes, col_classes, num_views * across.offset, memory)
     positive, num_positives = pool.mean_scores(scale) if form == "out" else pool.log_mean_exponentials(scale)
     losses = torch.where(num_positives > 0, log_sums - positive, 0.0)

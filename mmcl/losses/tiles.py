@@ -59,12 +59,15 @@ def both_log_sums(
     return _log_sums(queries, keys, scale, excluded, is_two_way=True)[:2]
 
 
-def pair_log_sums(queries: Tensor, keys: Tensor, scale: Tensor | float, offset: int) -> tuple[Tensor, Tensor, Tensor]:
+def pair_log_sums(
+    queries: Tensor, keys: Tensor, scale: Tensor | float, offset: int, excluded: Marks | None = None
+) -> tuple[Tensor, Tensor, Tensor]:
     """Return the log-sum-exps of rows and columns, and ``(n,)`` each query's score with key ``offset + i``.
 
+    Those own scores must not be excluded.
     The gradient of those scores is added into that of the sums, so that there is one gradient of the embeddings' size.
     """
-    return _log_sums(queries, keys, scale, None, is_two_way=True, own_offset=offset)
+    return _log_sums(queries, keys, scale, excluded, is_two_way=True, own_offset=offset)
 
 
 def self_log_sums(rows: Tensor, scale: Tensor | float, excluded: Marks) -> Tensor:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from mmcl.losses.clip import clip_loss
 from mmcl.losses.clip_captions import clip_captions_loss
-from mmcl.objectives.hard_negatives import gather_hard_negatives
+from mmcl.objectives.hard_negatives import HardNegatives, gather_hard_negatives
 from mmcl.objectives.objective import EncodedBatch, ObjectiveOutput, Selected
 from mmcl.objectives.views import modality_of
 from mmcl.objectives.with_memory import ObjectiveWithMemory
@@ -22,7 +22,7 @@ class CLIPObjective(ObjectiveWithMemory):
     """Both directions of InfoNCE over the pairs of all processes, with the model's own temperature."""
 
     def __init__(self, config: CLIPConfig, embedding_dim: int) -> None:
-        super().__init__(config.memory, embedding_dim, num_sets=2)
+        super().__init__(config.memory, embedding_dim, config.views, num_sets=2)
         self.views, self.negative_views = config.views, config.optional_views
         self.takes_all_captions = tuple(map(modality_of, config.views)) == ("image", "text")
 
@@ -35,21 +35,27 @@ class CLIPObjective(ObjectiveWithMemory):
         if self.negative_views:
             negatives = gather_hard_negatives(encoded, rows, self.views[1], self.negative_views)
         loss, num_texts = self._loss(encoded, rows, negatives)
-        self.remember((first, second), rows.group_ids, rows.across)
+        self.remember((first, second), rows.group_ids, rows.across, text_ids=encoded.text_ids(self.views, rows))
         num_images, num_texts = rows.across.total + self.num_past, num_texts + self.num_past
         # Pictures are compared with the hard negatives too, texts with pictures alone.
         num_compared = num_texts + (0 if negatives is None else len(negatives[0]))
         return ObjectiveOutput(loss, (math.log(num_compared) + math.log(num_images)) / 2, rows.across.total)
 
-    def _loss(
-        self, encoded: EncodedBatch, rows: Selected, negatives: tuple[Tensor, Tensor] | None
-    ) -> tuple[Tensor, int]:
+    def _loss(self, encoded: EncodedBatch, rows: Selected, negatives: HardNegatives | None) -> tuple[Tensor, int]:
         """Return this process's share of the loss, and how many texts the pictures are compared with."""
-        scale, memory = encoded.scale, self.past_pairs()
+        scale = encoded.scale
         first, second = (view.embeddings for view in rows.views)
         if not (encoded.batch.has_several_captions and self.takes_all_captions):
             loss = clip_loss(
-                first, second, scale, rows.group_ids, across=rows.across, memory=memory, negatives=negatives
+                first,
+                second,
+                scale,
+                rows.group_ids,
+                text_ids=encoded.text_ids(self.views, rows),
+                across=rows.across,
+                memory=self.past_pairs(),
+                memory_text_ids=self.past_text_ids(),
+                negatives=negatives,
             )
             return loss, rows.across.total
         texts = encoded.texts_of(self.views[1], rows)
@@ -59,8 +65,11 @@ class CLIPObjective(ObjectiveWithMemory):
             scale,
             rows.group_ids,
             texts.group_ids,
+            text_ids=texts.ids_by_row(len(rows.group_ids)),
+            caption_text_ids=texts.text_ids,
             across=(rows.across, texts.across),
-            memory=memory,
+            memory=self.past_pairs(),
+            memory_text_ids=self.past_text_ids(),
             negatives=negatives,
         )
         return loss, texts.across.total

@@ -22,7 +22,7 @@ class InfoNCEObjective(ObjectiveWithMemory):
 
     def __init__(self, config: InfoNCEConfig, model: TwoTower) -> None:
         projector = Projector(config.head, model, config.views)
-        super().__init__(config.memory, projector.output_dim)
+        super().__init__(config.memory, projector.output_dim, config.views)
         self.views, self.scale, self.similarity = config.views, 1 / config.temperature, config.similarity
         self.projector = projector
 
@@ -34,14 +34,17 @@ class InfoNCEObjective(ObjectiveWithMemory):
         if self.similarity == "cosine":
             # Here, so that the memory, which keeps the keys, holds unit vectors.
             queries, keys = F.normalize(queries, dim=-1), F.normalize(keys, dim=-1)
+        text_ids = encoded.text_ids(self.views, rows)
         loss = info_nce_loss(
             queries,
             keys,
             self.scale,
             rows.group_ids,
             similarity=self.similarity,
+            text_ids=text_ids,
             across=rows.across,
             memory=self.past(),
+            memory_text_ids=self.past_text_ids(),
         )
-        self.remember([keys], rows.group_ids, rows.across)
+        self.remember([keys], rows.group_ids, rows.across, text_ids=text_ids)
         return ObjectiveOutput(loss, math.log(rows.across.total + self.num_past), rows.across.total)

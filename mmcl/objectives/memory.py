@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 NO_GROUP = -1
 """Id of a row of no group, such as the random rows that a queue starts from."""
 
+NO_TEXT = -1
+"""Id of a text that is equal to no other."""
+
 NO_LABEL = -1
 """Label of a row whose label is not known."""
 
@@ -28,21 +31,24 @@ class EmbeddingMemory(nn.Module):
         dim: width of each.
         num_sets: embeddings held per row: 2 for a picture and its caption.
         has_labels: a label is held of each row, beside its group.
+        num_texts: ids of texts held per row, beside its group.
     """
 
     rows: Tensor
     group_ids: Tensor
     labels: Tensor | None
+    text_ids: Tensor | None
     state: Tensor
 
-    def __init__(self, size: int, dim: int, num_sets: int = 1, has_labels: bool = False) -> None:
+    def __init__(self, size: int, dim: int, num_sets: int = 1, has_labels: bool = False, num_texts: int = 0) -> None:
         super().__init__()
         self.size = size
         self.register_buffer("rows", torch.zeros(num_sets, size, dim))
         self.register_buffer("group_ids", torch.full((size,), NO_GROUP))
         self.register_buffer("labels", torch.full((size,), NO_LABEL) if has_labels else None)
+        self.register_buffer("text_ids", torch.full((size, num_texts), NO_TEXT) if num_texts else None)
         self.register_buffer("state", torch.zeros(2, dtype=torch.int64))
-        self._staged: tuple[Tensor, Tensor, Tensor | None] | None = None
+        self._staged: tuple[Tensor, Tensor, Tensor | None, Tensor | None] | None = None
 
     @property
     def num_filled(self) -> int:
@@ -65,7 +71,18 @@ class EmbeddingMemory(nn.Module):
         """Return ``(K,)`` labels beside `filled`, a copy; None where none are held."""
         return None if self.labels is None else self.labels[: self.num_filled].clone()
 
-    def stage(self, sets: Sequence[Tensor], group_ids: Tensor, across: RowSizes, labels: Tensor | None = None) -> None:
+    def filled_text_ids(self) -> Tensor | None:
+        """Return ``(K, num_texts)`` ids beside `filled`, a copy; None where none are held."""
+        return None if self.text_ids is None else self.text_ids[: self.num_filled].clone()
+
+    def stage(
+        self,
+        sets: Sequence[Tensor],
+        group_ids: Tensor,
+        across: RowSizes,
+        labels: Tensor | None = None,
+        text_ids: Tensor | None = None,
+    ) -> None:
         """Take note of this step's rows of all processes, which `commit` puts in after the update.
 
         Args:
@@ -73,10 +90,12 @@ class EmbeddingMemory(nn.Module):
             group_ids: ``(n,)`` int64.
             across: the rows of all processes.
             labels: ``(n,)`` int64, which are held where there is a place for them.
+            text_ids: ``(n, num_texts)`` int64; None where no two texts count as equal.
         """
         rows = torch.stack([across.gather(rows.detach()) for rows in sets])
         held = labels if self.labels is not None else None
-        self._staged = (rows, across.gather(group_ids), None if held is None else across.gather(held))
+        labels, texts = (None if some is None else across.gather(some) for some in (held, text_ids))
+        self._staged = (rows, across.gather(group_ids), labels, texts)
 
     def commit(self) -> None:
         """Put the staged rows in. An update that was skipped does not call this, and the next step stages its own."""
@@ -89,8 +108,11 @@ class EmbeddingMemory(nn.Module):
         self._staged = None
 
     @torch.no_grad()
-    def push(self, rows: Tensor, group_ids: Tensor, labels: Tensor | None = None) -> None:
-        """Put ``(num_sets, n, dim)`` rows in, in order, with their groups and labels; of more than fit only the last.
+    def push(
+        self, rows: Tensor, group_ids: Tensor, labels: Tensor | None = None, text_ids: Tensor | None = None
+    ) -> None:
+        """Put ``(num_sets, n, dim)`` rows in, in order, with their groups, labels and texts; of more than fit only the
+        last.
 
         On several processes all have to be given all rows, in rank order, so that their memories stay equal.
         """
@@ -99,6 +121,8 @@ class EmbeddingMemory(nn.Module):
         places = (cursor + torch.arange(rows.shape[1], device=rows.device)) % self.size
         self.rows[:, places] = rows.to(self.rows.dtype)
         self.group_ids[places] = group_ids
+        if self.text_ids is not None:
+            self.text_ids[places] = NO_TEXT if text_ids is None else text_ids[-self.size :]
         if self.labels is not None:
             assert labels is not None
             self.labels[places] = labels[-self.size :]

@@ -39,7 +39,7 @@ class MinedObjective(ObjectiveWithMemory):
         projector = Projector(config.head, model, config.views)
         is_cross_modal = len({modality_of(view) for view in config.views}) == 2
         num_sets, uses_labels = 2 if is_cross_modal else 1, config.positives == "labels"
-        super().__init__(config.memory, projector.output_dim, num_sets, has_labels=uses_labels)
+        super().__init__(config.memory, projector.output_dim, config.views, num_sets, has_labels=uses_labels)
         self.config, self.views, self.projector = config, config.views, projector
         self.is_cross_modal, self.uses_labels = is_cross_modal, uses_labels
 
@@ -56,20 +56,22 @@ class MinedObjective(ObjectiveWithMemory):
             return self.nothing(rows, *map(self.projector.input_of, rows.views))
         # Where ids are labels, rows of one group may differ in them, and are no negatives of each other all the same.
         ids, groups = (rows.labels, rows.group_ids) if self.uses_labels else (rows.group_ids, None)
+        texts = encoded.text_ids(self.views, rows)
         views = [self._embed(view) for view in map(self.projector, rows.views)]
         if self.is_cross_modal:
             first, second = views
-            to_second = self._loss(first, second, ids, groups, rows.across, past=1)
-            to_first = self._loss(second, first, ids, groups, rows.across, past=0)
+            to_second = self._loss(first, second, ids, groups, texts, rows.across, past=1)
+            to_first = self._loss(second, first, ids, groups, texts, rows.across, past=0)
             loss = (to_first + to_second) / 2
-            self.remember(views, rows.group_ids, rows.across, rows.labels)
+            self.remember(views, rows.group_ids, rows.across, rows.labels, texts)
         else:
             # Each process's rows of all views follow each other, so that it holds so many times as many rows.
             across = RowSizes(tuple(len(views) * size for size in rows.across.sizes))
             count = len(views)
             groups = None if groups is None else groups.repeat(count)
-            loss = self._loss(torch.cat(views), None, ids.repeat(count), groups, across, past=0)
-            self.remember(views[:1], rows.group_ids, rows.across, rows.labels)
+            of_views = None if texts is None else texts.repeat(count, 1)
+            loss = self._loss(torch.cat(views), None, ids.repeat(count), groups, of_views, across, past=0)
+            self.remember(views[:1], rows.group_ids, rows.across, rows.labels, texts)
         return ObjectiveOutput(loss, self.chance, rows.across.total)
 
     def _loss(
@@ -78,6 +80,7 @@ class MinedObjective(ObjectiveWithMemory):
         candidates: Tensor | None,
         ids: Tensor,
         groups: Tensor | None,
+        texts: Tensor | None,
         across: RowSizes,
         past: int,
     ) -> Tensor:
@@ -95,6 +98,8 @@ class MinedObjective(ObjectiveWithMemory):
             memory=memory,
             group_ids=groups,
             memory_group_ids=past_groups,
+            text_ids=texts,
+            memory_text_ids=self.past_text_ids(),
         )
 
     def _embed(self, projected: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from mmcl.objectives.heads import Projector
 from mmcl.objectives.memory import EmbeddingMemory
 from mmcl.objectives.momentum_encoder import MomentumEncoder
 from mmcl.objectives.objective import EncodedBatch, Objective, ObjectiveOutput, Progress, Selected
+from mmcl.objectives.views import num_texts
 from mmcl.schedules import value_at
 
 if TYPE_CHECKING:
@@ -38,9 +39,9 @@ class MoCoObjective(Objective):
         self.projector = Projector(config.head, model, config.views)
         self.twin = MomentumEncoder(model, self.projector, self.key_views, config.buffers)
         dim = self.projector.output_dim
-        self.queue = EmbeddingMemory(config.queue_size, dim)
+        self.queue = EmbeddingMemory(config.queue_size, dim, num_texts=num_texts(config.views))
         self.queue.fill_with(F.normalize(torch.randn(1, config.queue_size, dim), dim=-1))
-        self._staged: tuple[Tensor, Tensor] | None = None
+        self._staged: tuple[Tensor, Tensor, Tensor | None] | None = None
 
     def encode_keys(self, model: TwoTower, batch: PairBatch) -> tuple[Tensor, ...]:
         return tuple(self.twin.encode(model, batch, view) for view in self.key_views)
@@ -53,12 +54,15 @@ class MoCoObjective(Objective):
         queries = [F.normalize(self.projector(view), dim=-1) for view in rows.views]
         keys = self._keys(encoded, rows)
         (past,), past_ids = self.queue.filled()
+        texts = encoded.text_ids(self.views, rows)
+        of_texts = {"text_ids": texts, "queue_text_ids": self.queue.filled_text_ids()}
         losses = [
-            moco_loss(query, key, past, self.temperature, rows.group_ids, past_ids, across=rows.across)
+            moco_loss(query, key, past, self.temperature, rows.group_ids, past_ids, **of_texts, across=rows.across)
             for query, key in zip(queries, keys, strict=True)
         ]
-        group_ids = rows.across.gather(rows.group_ids)
-        self._staged = (torch.cat([rows.across.gather(key) for key in keys]), group_ids.repeat(len(keys)))
+        group_ids = rows.across.gather(rows.group_ids).repeat(len(keys))
+        texts = None if texts is None else rows.across.gather(texts).repeat(len(keys), 1)
+        self._staged = (torch.cat([rows.across.gather(key) for key in keys]), group_ids, texts)
         return ObjectiveOutput(torch.stack(losses).mean(), math.log(len(past_ids) + 1), rows.across.total)
 
     def _keys(self, encoded: EncodedBatch, rows: Selected) -> list[Tensor]:
@@ -70,6 +74,6 @@ class MoCoObjective(Objective):
         """Move the twin with the momentum of the step to come, before whose forward this is; let the keys in."""
         self.twin.update(model, self.projector, value_at(self.momentum, progress.step + 1, progress.num_steps))
         if self._staged is not None:
-            rows, group_ids = self._staged
-            self.queue.push(rows[None], group_ids)
+            rows, group_ids, text_ids = self._staged
+            self.queue.push(rows[None], group_ids, text_ids=text_ids)
         self._staged = None

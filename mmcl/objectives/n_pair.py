@@ -23,7 +23,7 @@ class NPairObjective(ObjectiveWithMemory):
 
     def __init__(self, config: NPairConfig, model: TwoTower) -> None:
         projector = Projector(config.head, model, config.views)
-        super().__init__(config.memory, projector.output_dim)
+        super().__init__(config.memory, projector.output_dim, config.views)
         self.views, self.l2, self.projector = config.views, config.l2, projector
 
     def forward(self, encoded: EncodedBatch) -> ObjectiveOutput:
@@ -31,6 +31,16 @@ class NPairObjective(ObjectiveWithMemory):
         if rows.across.total < 2:
             return self.nothing(rows, *map(self.projector.input_of, rows.views))
         anchors, positives = map(self.projector, rows.views)
-        loss = n_pair_loss(anchors, positives, self.l2, rows.group_ids, across=rows.across, memory=self.past())
-        self.remember([positives], rows.group_ids, rows.across)
+        text_ids = encoded.text_ids(self.views, rows)
+        loss = n_pair_loss(
+            anchors,
+            positives,
+            self.l2,
+            rows.group_ids,
+            text_ids=text_ids,
+            across=rows.across,
+            memory=self.past(),
+            memory_text_ids=self.past_text_ids(),
+        )
+        self.remember([positives], rows.group_ids, rows.across, text_ids=text_ids)
         return ObjectiveOutput(loss, math.log(rows.across.total + self.num_past), rows.across.total)

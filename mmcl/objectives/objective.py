@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from mmcl.distributed import RowSizes
-from mmcl.objectives.views import passes_of
+from mmcl.objectives.views import modality_of, number_of, passes_of
 
 if TYPE_CHECKING:
     from mmcl.batch import PairBatch
@@ -103,14 +103,27 @@ class Texts:
     Attributes:
         embeddings: ``(m, D)`` of unit norm.
         group_ids: ``(m,)`` int64, of their rows.
+        text_ids: ``(m,)`` int64; None where no two texts count as equal.
         places: ``(m,)`` int64, where they are among the batch's texts of that view.
+        owners: ``(m,)`` int64, ascending: which of those rows they are of.
         across: the texts of all processes.
     """
 
     embeddings: Tensor
     group_ids: Tensor
-    places: Tensor
+    text_ids: Tensor | None
+    owners: Tensor
     across: RowSizes
+
+    def ids_by_row(self, num_rows: int) -> Tensor | None:
+        """Return ``(num_rows, V)`` int64, the ids of each row's texts, -1 where it has fewer than V."""
+        if self.text_ids is None:
+            return None
+        counts = torch.bincount(self.owners, minlength=num_rows)
+        places = torch.arange(len(self.owners), device=counts.device) - (counts.cumsum(0) - counts)[self.owners]
+        ids = self.text_ids.new_full((num_rows, int(counts.max()) if num_rows else 0), -1)
+        ids[self.owners, places] = self.text_ids
+        return ids
 
 
 @dataclass(frozen=True)
@@ -170,8 +183,27 @@ class EncodedBatch:
         owners = batch.rows_of(view)
         owners = torch.arange(len(batch), device=batch.sample_ids.device) if owners is None else owners
         places = (owners >= 0 if rows.rows is None else torch.isin(owners, rows.rows)).nonzero()[:, 0]
-        across = RowSizes.of(len(places), places.device)
-        return Texts(encoded.rows(places).embeddings, batch.group_ids[owners[places]], places, across)
+        owners = owners[places]
+        ids = batch.texts[number_of(view)].text_ids
+        return Texts(
+            encoded.rows(places).embeddings,
+            batch.group_ids[owners],
+            None if ids is None else ids[places],
+            owners if rows.rows is None else torch.searchsorted(rows.rows, owners),
+            RowSizes.of(len(places), places.device),
+        )
+
+    def text_ids(self, views: Sequence[str], rows: Selected) -> Tensor | None:
+        """Return ``(n, V)`` int64, by which selected rows share a text: the ids of those of ``views`` that are texts.
+
+        None where none is, or where no two texts count as equal. A view that is named twice is one text.
+        """
+        columns = []
+        for view in dict.fromkeys(views):
+            ids = self.batch.texts[number_of(view)].text_ids if modality_of(view) == "text" else None
+            if ids is not None:
+                columns.append(self.take_keys(ids, view, rows.rows))
+        return torch.stack(columns, dim=1) if columns else None
 
     def in_tower_precision(self) -> torch.autocast:
         """Return the context that the towers compute in, for an objective that lets them compute once more."""

@@ -36,7 +36,7 @@ class SigLIPObjective(ObjectiveWithMemory):
     """
 
     def __init__(self, config: SigLIPConfig, model: TwoTower) -> None:
-        super().__init__(config.memory, model.embedding_dim, num_sets=2)
+        super().__init__(config.memory, model.embedding_dim, config.views, num_sets=2)
         self.views = config.views
         self.start_bias = _set_start(config, model)
 
@@ -46,10 +46,19 @@ class SigLIPObjective(ObjectiveWithMemory):
         first, second = (view.embeddings for view in rows.views)
         if rows.across.total < 2:
             return self.nothing(rows, first, second, encoded.scale, encoded.bias)
+        text_ids = encoded.text_ids(self.views, rows)
         loss = siglip_loss(
-            first, second, encoded.scale, encoded.bias, rows.group_ids, across=rows.across, memory=self.past_pairs()
+            first,
+            second,
+            encoded.scale,
+            encoded.bias,
+            rows.group_ids,
+            text_ids=text_ids,
+            across=rows.across,
+            memory=self.past_pairs(),
+            memory_text_ids=self.past_text_ids(),
         )
-        self.remember((first, second), rows.group_ids, rows.across)
+        self.remember((first, second), rows.group_ids, rows.across, text_ids=text_ids)
         # Past texts are negatives of each picture, and past pictures of each text.
         num_negatives = rows.across.total - 1 + 2 * self.num_past
         return ObjectiveOutput(loss, self._chance(num_negatives), rows.across.total)

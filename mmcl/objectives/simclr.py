@@ -22,7 +22,7 @@ class SimCLRObjective(ObjectiveWithMemory):
 
     def __init__(self, config: SimCLRConfig, model: TwoTower) -> None:
         projector = Projector(config.head, model, config.views)
-        super().__init__(config.memory, projector.output_dim)
+        super().__init__(config.memory, projector.output_dim, config.views)
         self.views, self.temperature, self.projector = config.views, config.temperature, projector
 
     def forward(self, encoded: EncodedBatch) -> ObjectiveOutput:
@@ -30,7 +30,16 @@ class SimCLRObjective(ObjectiveWithMemory):
         if rows.across.total < 2:
             return self.nothing(rows, *map(self.projector.input_of, rows.views))
         views = [F.normalize(self.projector(view), dim=-1) for view in rows.views]
-        loss = nt_xent_loss(views, self.temperature, rows.group_ids, across=rows.across, memory=self.past())
-        self.remember(views[:1], rows.group_ids, rows.across)
+        text_ids = encoded.text_ids(self.views, rows)
+        loss = nt_xent_loss(
+            views,
+            self.temperature,
+            rows.group_ids,
+            text_ids=text_ids,
+            across=rows.across,
+            memory=self.past(),
+            memory_text_ids=self.past_text_ids(),
+        )
+        self.remember(views[:1], rows.group_ids, rows.across, text_ids=text_ids)
         num_keys = len(views) * rows.across.total - 1 + self.num_past
         return ObjectiveOutput(loss, math.log(num_keys), rows.across.total)

@@ -23,7 +23,7 @@ class SupConObjective(ObjectiveWithMemory):
 
     def __init__(self, config: SupConConfig, model: TwoTower) -> None:
         projector = Projector(config.head, model, config.views)
-        super().__init__(config.memory, projector.output_dim, has_labels=True)
+        super().__init__(config.memory, projector.output_dim, config.views, has_labels=True)
         self.views, self.temperature, self.form = config.views, config.temperature, config.form
         self.leaves_out = config.unlabelled == "left_out"
         self.projector = projector
@@ -42,14 +42,17 @@ class SupConObjective(ObjectiveWithMemory):
             self.temperature,
             rows.group_ids,
             form=self.form,
+            text_ids=encoded.text_ids(self.views, rows),
             across=rows.across,
             memory=past,
             memory_group_ids=past_groups,
+            memory_text_ids=self.past_text_ids(),
         )
         if self.memory is not None:
             # Only labelled rows can be positives of what is to come.
             known = rows if self.leaves_out else labelled(rows)
-            self.remember([views[0][rows.labels >= 0]], known.group_ids, known.across, known.labels)
+            text_ids = encoded.text_ids(self.views, known)
+            self.remember([views[0][rows.labels >= 0]], known.group_ids, known.across, known.labels, text_ids)
         num_keys = len(views) * rows.across.total - 1 + self.num_past
         # Of one view, an anchor may have no positive and count as 0: chance depends on how many do.
         chance = math.log(num_keys) if len(views) > 1 else None

@@ -78,6 +78,11 @@ def num_views(objectives: Sequence[HasViews], modality: str) -> int:
     return max((number_of(view) for view in views if modality_of(view) == modality), default=-1) + 1
 
 
+def num_texts(views: Iterable[str]) -> int:
+    """Return how many different texts of a row are among the views."""
+    return len({view for view in views if modality_of(view) == "text"})
+
+
 def passes_of(views: Sequence[str]) -> list[tuple[str, int]]:
     """Return each view with the number of the pass that it means: of ``(text.0, text.0)`` the second is pass 1."""
     seen: Counter[str] = Counter()

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from mmcl.data.captions import captions_of, group_id, normalise_text
+from mmcl.data.captions import captions_of, group_id, normalise_text, text_id
 from mmcl.data.hashing import stable_id
 
 
@@ -58,3 +58,14 @@ def test_groups_of_another_scope_are_others_and_captions_have_none() -> None:
 def test_without_groups_every_row_is_its_own() -> None:
     ids = {group_id(group, captions, row, True) for row, group, captions in ((0, "g", ["a"]), (1, "g", ["a"]))}
     assert len(ids) == 2
+
+
+def test_equal_texts_have_one_id_and_make_one_group_unless_they_never_do() -> None:
+    assert text_id("Red  5") == text_id("red 5") != text_id("red 6")
+    assert text_id("Red  5", "templated") == text_id("red 6", "templated")
+    assert group_id(None, ["red 5"], 0) != group_id(None, ["red 6"], 1)
+    assert group_id(None, ["red 5"], 0, equal_texts="templated") == group_id(
+        None, ["red 6"], 1, equal_texts="templated"
+    )
+    assert group_id(None, ["red"], 0, equal_texts="never") != group_id(None, ["red"], 1, equal_texts="never")
+    assert group_id("g", ["red"], 0, equal_texts="never") == group_id("g", ["blue"], 1, equal_texts="never")

@@ -27,6 +27,7 @@ from tests.data.builders import (
     picture,
     recipe,
     texts_of,
+    wanting,
     write_lines,
     write_pairs,
     write_pictures,
@@ -335,3 +336,23 @@ def test_prompts_of_the_model_go_before_training_texts_and_leave_groups_as_they_
     assert texts_of(behind.texts[1]) == texts_of(without.texts[1])
     assert 'prompts   "query: " before anchor' in prompted.remarks
     assert plain.remarks[-1].startswith("the model has prompts (query)")
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_equal_texts_of_a_batch_have_equal_ids_in_whatever_role(tmp_path: Path, streaming: bool) -> None:
+    rows = [{"text": f"T{row}", "positive": f"t{row + 1}", "group": row} for row in range(4)]
+    train = {"path": str(write_lines(tmp_path / "rows.jsonl", rows)), "streaming": streaming}
+
+    def ids(**fields: Any) -> list[torch.Tensor | None]:
+        data = build_train_data(wanting(recipe(train, **fields), ("text.0", "text.1")), None, CharacterTokenizer())
+        (batch,) = _draw(data, 1)
+        order = batch.sample_ids.argsort()
+        return [None if tokens.text_ids is None else tokens.text_ids[order] for tokens in batch.texts]
+
+    anchors, positives = ids()
+    assert anchors is not None
+    assert positives is not None
+    assert torch.equal(anchors[1:], positives[:-1])
+    assert len(set(anchors.tolist())) == 4
+    assert len({*(anchors := ids(equal_texts="templated")[0]).tolist()}) == 1
+    assert ids(equal_texts="never") == [None, None]

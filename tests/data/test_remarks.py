@@ -61,3 +61,18 @@ def test_held_out_rows_say_how_many_can_be_judged_by(tmp_path: Path) -> None:
     remarks = _remarks(write_lines(tmp_path / "a.jsonl", rows), CLIP, SIMCLR, validation=0.4)
     (held,) = [remark for remark in remarks if remark.startswith("held out")]
     assert held == "held out: 22 rows of 22 groups; only the 10 that are complete can be judged on"
+
+
+def test_rows_that_share_a_text_in_whatever_role_are_counted(tmp_path: Path) -> None:
+    rows = [{"text": f"t{row}", "positive": f"p{row}", "negatives": f"n{row}"} for row in range(10)]
+    rows[1]["positive"], rows[2]["negatives"] = " T0 ", "P3"
+    file = write_lines(tmp_path / "a.jsonl", rows)
+    pairs = ("text.0", "text.1", "text.2")
+    said = "30.0% of the rows share a text with another after normalisation: masked, never negatives"
+    assert said in _remarks(file, pairs)
+    assert not any("share a text" in remark for remark in _remarks(file, pairs, equal_texts="never"))
+    templated = _remarks(file, pairs, equal_texts="templated")
+    assert any(
+        remark.startswith("100.0% of the rows share a text with another after normalisation, but for numbers")
+        for remark in templated
+    )

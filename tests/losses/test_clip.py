@@ -161,24 +161,24 @@ def test_hard_negatives_are_compared_with_images_but_those_of_their_group() -> N
     left_out = torch.cat([torch.zeros_like(same), GROUPS[:, None] == ids], dim=1)
     to_texts = l_out(images, torch.cat([texts, negatives]), positive, left_out, 7.0)
     to_images = l_out(texts, images, same, torch.zeros_like(same), 7.0)
-    loss = clip_loss(images, texts, 7.0, GROUPS, negatives=(negatives, ids))
+    loss = clip_loss(images, texts, 7.0, GROUPS, negatives=(negatives, ids, None))
     assert float(loss) == pytest.approx((to_texts + to_images) / 2, rel=1e-9)
 
 
 def test_shares_with_hard_negatives_add_up_with_their_gradients() -> None:
     def loss(images: Tensor, texts: Tensor, negatives: Tensor, ids: Tensor, across: Across | None) -> Tensor:
         every, names = (negatives, ids) if across is None else (across.gather(negatives), across.gather(ids))
-        return clip_loss(images, texts, 5.0, ids, across=across, negatives=(every, names - 1))
+        return clip_loss(images, texts, 5.0, ids, across=across, negatives=(every, names - 1, None))
 
     assert_shares_add_up(loss, unit(9, 4, seed=8), unit(9, 4, seed=9), unit(9, 4, seed=10), GROUPS)
 
 
 def test_hard_negatives_take_a_gradient_and_may_be_none() -> None:
     images, texts, negatives = unit(9, 4, seed=4), unit(9, 4, seed=5), unit(4, 4, seed=6).requires_grad_()
-    clip_loss(images, texts, 7.0, GROUPS, negatives=(negatives, torch.full((4,), -1))).backward()
+    clip_loss(images, texts, 7.0, GROUPS, negatives=(negatives, torch.full((4,), -1), None)).backward()
     assert negatives.grad is not None
     assert bool((negatives.grad != 0).all())
-    none = (negatives.detach()[:0], torch.zeros(0, dtype=torch.int64))
+    none = (negatives.detach()[:0], torch.zeros(0, dtype=torch.int64), None)
     torch.testing.assert_close(
         clip_loss(images, texts, 7.0, GROUPS, negatives=none), clip_loss(images, texts, 7.0, GROUPS)
     )

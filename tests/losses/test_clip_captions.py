@@ -40,7 +40,7 @@ def test_it_is_l_out_in_both_directions_with_memory_and_hard_negatives() -> None
         GROUPS,
         ids,
         memory=(past_images, past_captions, past_ids),
-        negatives=(negatives, past_ids),
+        negatives=(negatives, past_ids, None),
     )
     to_captions = l_out(
         images,

@@ -15,7 +15,6 @@ from mmcl.losses.clip import clip_loss
 from mmcl.model import build_model
 from mmcl.module import ContrastiveModule
 from mmcl.objectives.configs import CLIPConfig
-from mmcl.objectives.hard_negatives import token_names
 from mmcl.objectives.objective import Progress
 from mmcl.training.grad_cache import GradCache
 from tests.objectives.small_modules import FACTS, batch_of, embeddings_of, module_of
@@ -29,19 +28,19 @@ VIEWS = ("image.0", "text.0", "text.2")
 
 
 def with_captions_among_the_negatives(batch: PairBatch) -> PairBatch:
-    """The batch, in which the hard negatives of rows 0 and 1 are the captions of rows 3 and 5."""
-    (captions, _, negatives) = batch.texts
-    changed = [tokens.clone() for tokens in (negatives.input_ids, negatives.attention_mask)]
-    for tokens, source in zip(changed, (captions.input_ids, captions.attention_mask), strict=True):
-        tokens[:2] = source[[3, 5]]
-    return replace(batch, texts=(*batch.texts[:2], TokenBatch(*changed)))
+    """The batch, in which the texts of the hard negatives of rows 0 and 1 are the captions of rows 3 and 5."""
+    (captions, positives, negatives) = batch.texts
+    ids = torch.arange(len(batch))
+    of_negatives = torch.cat([torch.tensor([3, 5]), 100 + ids[2:]])
+    return replace(batch, texts=(replace(captions, text_ids=ids), positives, replace(negatives, text_ids=of_negatives)))
 
 
 def lacking_some(batch: PairBatch) -> PairBatch:
     """The batch, in which only some rows have a hard negative."""
     rows = torch.tensor([0, 1, 4, 6, 9, 11])
     (captions, positives, negatives) = batch.texts
-    negatives = TokenBatch(negatives.input_ids[rows], negatives.attention_mask[rows])
+    ids = None if negatives.text_ids is None else negatives.text_ids[rows]
+    negatives = TokenBatch(negatives.input_ids[rows], negatives.attention_mask[rows], text_ids=ids)
     every = torch.arange(len(batch))
     return replace(batch, texts=(captions, positives, negatives), text_rows=(every, every, rows))
 
@@ -51,11 +50,11 @@ def test_it_is_the_clip_loss_with_the_batchs_negatives(tokenizer: str) -> None:
     images, texts, negatives = embeddings_of(module, batch, VIEWS)
     ids = torch.tensor([3, 5, -1, -1, -1, -1, -1, -1])
     scale = module.model.logit_scale()
-    expected = clip_loss(images, texts, scale, batch.group_ids, negatives=(negatives, ids))
+    expected = clip_loss(images, texts, scale, batch.group_ids, negatives=(negatives, ids, None))
     output = module(batch)
     torch.testing.assert_close(output.loss, expected)
     assert output.chances["clip"] == pytest.approx((torch.log(torch.tensor([8.0, 16.0])).sum() / 2).item())
-    wrong = clip_loss(images, texts, scale, batch.group_ids, negatives=(negatives, torch.full((8,), -1)))
+    wrong = clip_loss(images, texts, scale, batch.group_ids, negatives=(negatives, torch.full((8,), -1), None))
     assert abs(float((expected - wrong).detach())) > 1e-3
 
 
@@ -63,7 +62,7 @@ def test_a_row_without_a_hard_negative_is_learnt_from(tokenizer: str) -> None:
     module, batch = module_of(CONFIG, tokenizer), lacking_some(batch_of(12))
     output = module(batch)
     images, texts, negatives = embeddings_of(module, batch, VIEWS)
-    expected = clip_loss(images, texts, module.model.logit_scale(), negatives=(negatives, torch.full((6,), -1)))
+    expected = clip_loss(images, texts, module.model.logit_scale(), negatives=(negatives, torch.full((6,), -1), None))
     torch.testing.assert_close(output.loss, expected)
     assert output.num_rows["clip"] == 12
 
@@ -75,7 +74,7 @@ def test_of_rows_without_a_picture_no_hard_negative_is_taken(tokenizer: str) -> 
     with_picture, with_text = (torch.arange(12) % 3 != rest for rest in (0, 1))
     both = with_picture & with_text
     rows = (images[both[with_picture]], texts[both[with_text]], negatives[both[with_text]])
-    expected = clip_loss(*rows[:2], module.model.logit_scale(), negatives=(rows[2], torch.full((4,), -1)))
+    expected = clip_loss(*rows[:2], module.model.logit_scale(), negatives=(rows[2], torch.full((4,), -1), None))
     torch.testing.assert_close(output.loss, expected)
 
 
@@ -104,14 +103,6 @@ def test_processes_and_cached_gradients_equal_one_pass(tokenizer: str, tmp_path:
         torch.testing.assert_close(other_loss, loss.detach(), rtol=1e-10, atol=0)
         for name, grad in expected.items():
             torch.testing.assert_close(grads[name], grad, rtol=1e-8, atol=1e-12, msg=name)
-
-
-def test_names_tell_tokens_apart_and_not_their_padding() -> None:
-    ids = torch.tensor([[5, 6, 7, 0, 0], [0, 0, 5, 6, 7], [5, 7, 6, 0, 0], [5, 6, 0, 0, 0], [5, 6, 0, 0, 0]])
-    mask = torch.tensor([[1, 1, 1, 0, 0], [0, 0, 1, 1, 1], [1, 1, 1, 0, 0], [1, 1, 0, 0, 0], [1, 1, 1, 0, 0]])
-    names = token_names(TokenBatch(ids, mask))
-    assert names[0] == names[1] == token_names(TokenBatch(ids[:1, :3], mask[:1, :3]))[0]
-    assert len(set(names.tolist())) == 4
 
 
 def test_hard_negatives_stand_beside_pictures_and_texts() -> None:
