@@ -33,6 +33,7 @@ class StepOutput(NamedTuple):
         num_rows: how many rows of all processes fed each objective.
         weights: each objective's weight at this step.
         views: unit-norm embeddings of this process's first pass over each view, by name, without a gradient.
+        second_views: the same of the second pass over each view that is encoded twice.
         sample_ids: ``(N,)`` int64 of all processes, in rank order.
     """
 
@@ -42,6 +43,7 @@ class StepOutput(NamedTuple):
     num_rows: dict[str, int]
     weights: dict[str, float]
     views: dict[str, Tensor]
+    second_views: dict[str, Tensor]
     sample_ids: Tensor
 
     @property
@@ -148,7 +150,8 @@ class ContrastiveModule(nn.Module):
             chances={name: output.chance for name, output in outputs.items()},
             num_rows={name: output.num_rows for name, output in outputs.items()},
             weights=weights,
-            views={view: encoded.embeddings.detach() for (view, number), encoded in views.items() if number == 0},
+            views=_of_pass(views, 0),
+            second_views=_of_pass(views, 1),
             sample_ids=gather_rows(batch.sample_ids, sizes),
         )
 
@@ -187,3 +190,7 @@ class ContrastiveModule(nn.Module):
             )
         encoded = Encoded.of(*output)
         return encoded.rows(torch.empty(0, dtype=torch.int64, device=device))
+
+
+def _of_pass(views: Views, number: int) -> dict[str, Tensor]:
+    return {view: encoded.embeddings.detach() for (view, this), encoded in views.items() if this == number}

@@ -13,8 +13,8 @@ from mmcl.errors import UserError, writing
 
 @dataclass(frozen=True)
 class RunFolder:
-    """``recipe.yaml``, ``metrics.jsonl``, ``quarantine.jsonl``, ``checkpoints/``, ``results/``, ``model/``,
-    ``report.html``."""
+    """``recipe.yaml``, ``metrics.jsonl``, ``quarantine.jsonl``, ``suspects.jsonl``, ``checkpoints/``, ``results/``,
+    ``model/``, ``report.html``."""
 
     path: Path
 
@@ -25,6 +25,10 @@ class RunFolder:
     @property
     def metrics(self) -> Path:
         return self.path / "metrics.jsonl"
+
+    @property
+    def suspects(self) -> Path:
+        return self.path / "suspects.jsonl"
 
     @property
     def checkpoints(self) -> Path:

@@ -41,6 +41,7 @@ from mmcl.training.optimizer import build_optimizer, set_lr
 from mmcl.training.run_folder import RunFolder
 from mmcl.training.signals import StopSignal
 from mmcl.training.state import capture_state, restore_state
+from mmcl.training.suspects import SuspectFinder
 from mmcl.training.tuning import StartingPoint, lock, tune
 
 MAX_SKIPPED_STEPS = 50
@@ -96,6 +97,8 @@ class Trainer:
         self._grad_cache = build_grad_cache(self.module, recipe, accelerator, observer.message)
         image_size = None if model.preprocessing is None else model.preprocessing.size
         self.data_wait = DataWait(recipe.data.num_workers, image_size, observer.message)
+        locate = data.builder.reader.locate
+        self._suspects = SuspectFinder(self.module.configs, self.num_steps, data.steps_per_epoch, locate)
         self._health = HealthMonitor(self.module.configs, warmup_steps=math.ceil(recipe.warmup_ratio * self.num_steps))
 
     @property
@@ -304,9 +307,11 @@ class Trainer:
             return {}
         rows = {view: batch.rows_of(view) for view in output.views}
         health, warnings = self._health.observe(self.step, record, output.views, rows)
-        for line in warnings:
+        file = None if self.folder is None else self.folder.suspects
+        suspects, more_warnings = self._suspects.observe(self.step, batch, output, file)
+        for line in [*warnings, *more_warnings]:
             self.observer.message(f"warning: {line}")
-        return health
+        return {**health, **suspects}
 
     def save(self) -> Path:
         """Commit a checkpoint of the present step; every process returns its path.
