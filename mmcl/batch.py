@@ -44,6 +44,14 @@ class TokenBatch:
         ids = None if self.text_ids is None else change(self.text_ids)
         return TokenBatch(change(self.input_ids), change(self.attention_mask), self.strings, ids)
 
+    def cut(self, rows: Tensor, columns: slice) -> TokenBatch:
+        """Return some columns of some rows, without their strings."""
+        return TokenBatch(self.input_ids[rows, columns], self.attention_mask[rows, columns])
+
+    def repeated(self, times: int) -> TokenBatch:
+        """Return all rows, then all of them again, ``times`` in all, without their strings."""
+        return TokenBatch(self.input_ids.repeat(times, 1), self.attention_mask.repeat(times, 1))
+
 
 @dataclass(frozen=True)
 class PairBatch:

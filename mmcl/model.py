@@ -15,6 +15,7 @@ from mmcl.batch import TokenBatch
 from mmcl.errors import UserError
 from mmcl.recipe_model import ImageTowerConfig, ModelConfig, TextTowerConfig
 from mmcl.text.prompts import NO_PROMPTS, Prompts
+from mmcl.towers.by_length import encode_by_length
 from mmcl.towers.description import Description, is_saved
 from mmcl.towers.joint import build_joint
 from mmcl.towers.open_clip import build_open_clip, is_open_clip_name
@@ -53,6 +54,11 @@ class Encoded:
     def rows(self, index: Tensor) -> Encoded:
         """Return some of the rows."""
         return Encoded(self.features[index], self.projected[index], self.embeddings[index])
+
+    def split(self, num_parts: int) -> tuple[Encoded, ...]:
+        """Return the rows in parts of equal numbers, in order."""
+        tensors = (self.features, self.projected, self.embeddings)
+        return tuple(Encoded(*parts) for parts in zip(*(one.chunk(num_parts) for one in tensors), strict=True))
 
 
 class LogitScale(nn.Module):
@@ -163,13 +169,13 @@ class TwoTower(nn.Module):
         return Encoded.of(*self.towers.encode_image(pixels))
 
     def encode_text(self, tokens: TokenBatch) -> Encoded:
-        """Encode a batch of ``tokenizer``.
+        """Encode a batch of ``tokenizer``, little of its padding, where that is of no account.
 
         Raises:
             UserError: there is no text tower.
         """
         self.towers.require("text")
-        return Encoded.of(*self.towers.encode_text(tokens))
+        return Encoded.of(*encode_by_length(self.towers, tokens))
 
     def keep_text_head(self) -> None:
         """Add the head that supervised SimCSE keeps at test time (tanh of a linear layer), if there is none yet.

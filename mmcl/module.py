@@ -101,9 +101,9 @@ class ContrastiveModule(nn.Module):
     def encode(self, batch: PairBatch) -> Views:
         """Encode every view as often as the objectives together need."""
         return {
-            (view, number): self._encode_view(batch, view)
+            (view, number): encoded
             for view, count in self.num_passes.items()
-            for number in range(count)
+            for number, encoded in enumerate(self._encode_view(batch, view, count))
         }
 
     def encode_keys(self, batch: PairBatch) -> Keys:
@@ -165,13 +165,17 @@ class ContrastiveModule(nn.Module):
         """Return the objectives with their names in the log, in order."""
         return [(name, child) for name, child in self.objectives.items() if isinstance(child, Objective)]
 
-    def _encode_view(self, batch: PairBatch, view: str) -> Encoded:
+    def _encode_view(self, batch: PairBatch, view: str, count: int) -> tuple[Encoded, ...]:
+        """Return what each of ``count`` passes over a view makes of it."""
         modality = modality_of(view)
         part = batch.images[number_of(view)] if modality == "image" else batch.texts[number_of(view)]
         # Batch norm of several processes needs this one's part even when that is nothing, and convolutions take it.
         if len(part) == 0 and not (is_distributed() and has_batch_norm(self.model.towers)):
-            return self._encode_nothing(modality)
-        return self.model.encode_image(part) if isinstance(part, Tensor) else self.model.encode_text(part)
+            return tuple(self._encode_nothing(modality) for _ in range(count))
+        if isinstance(part, Tensor):
+            return tuple(self.model.encode_image(part) for _ in range(count))
+        # Every row has dropout of its own, so that one forward of all passes' rows will do, and is faster.
+        return self.model.encode_text(part.repeated(count)).split(count)
 
     def _encode_nothing(self, modality: Modality) -> Encoded:
         """Return no rows, with a graph to the tower's parameters, which are thus given a gradient, of 0.

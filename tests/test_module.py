@@ -9,9 +9,9 @@ import torch
 
 from mmcl.model import build_model
 from mmcl.module import ContrastiveModule
-from mmcl.objectives.configs import CLIPConfig
+from mmcl.objectives.configs import CLIPConfig, SimCSEConfig
 from tests.processes import run_processes
-from tests.tiny import random_batch, resnet_pair, save_tokenizer, vit_bert_pair
+from tests.tiny import bert_alone, random_batch, resnet_pair, save_tokenizer, vit_bert_pair
 
 pytestmark = pytest.mark.xdist_group("processes")
 
@@ -89,3 +89,41 @@ def test_the_loss_is_float32_under_autocast(tmp_path: Path) -> None:
     with torch.autocast("cpu", torch.bfloat16):
         output = module(random_batch(6, 16))
     assert output.loss.dtype == torch.float32
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])
+def test_gradients_of_sorted_rows_are_those_of_the_unsorted_batch(tmp_path: Path, dtype: torch.dtype) -> None:
+    model = build_model(vit_bert_pair(save_tokenizer(tmp_path)))
+    module = ContrastiveModule(model, [CLIPConfig(), SimCSEConfig()]).to(dtype)
+    batch = random_batch(24, 16, longest_text=31)
+    calls, grads, losses = [], [], []
+    model.towers.text_model.register_forward_pre_hook(lambda *call: calls.append(call))
+    for skips_padding in (False, True):
+        model.towers.skips_padding = skips_padding
+        module.zero_grad()
+        output = module(batch)
+        output.loss.backward()
+        losses.append(output.loss.detach())
+        grads.append({name: parameter.grad for name, parameter in module.named_parameters() if parameter.requires_grad})
+    assert len(calls) > 3  # one of them whole
+    torch.testing.assert_close(losses[1], losses[0], rtol=TOLERANCE[dtype], atol=0)
+    whole = max(float(grad.norm()) for grad in grads[0].values())
+    for name, grad in grads[0].items():
+        # Of parameters without a gradient, such as a key's bias, there is rounding alone.
+        if float(grad.norm()) > ZERO[dtype] * whole:
+            assert relative_error(grads[1][name], grad) < TOLERANCE[dtype], name
+
+
+def test_two_passes_go_through_in_one_forward_with_dropout_of_their_own(tmp_path: Path) -> None:
+    model = build_model(bert_alone(save_tokenizer(tmp_path), dropout=0.2))
+    module, calls = ContrastiveModule(model, [SimCSEConfig()]).train(), []
+    model.towers.backbone.register_forward_pre_hook(lambda *call: calls.append(call))
+    batch = random_batch(3, 16)
+    views = module.encode(batch)
+    assert len(calls) == 1
+    assert list(views) == [("text.0", 0), ("text.0", 1)]
+    first, second = (view.embeddings for view in views.values())
+    assert not torch.isclose(first, second).all(dim=1).any()
+    module.eval()
+    for view in module.encode(batch).values():
+        torch.testing.assert_close(view.embeddings, model.encode_text(batch.texts[0]).embeddings)

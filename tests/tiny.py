@@ -77,6 +77,7 @@ def random_batch(
     image_views: int = 1,
     text_views: int = 1,
     num_classes: int = 0,
+    longest_text: int = 7,
 ) -> PairBatch:
     """Random pictures and token ids; texts of different lengths; ``num_groups`` shared groups, by default none.
 
@@ -85,7 +86,7 @@ def random_batch(
     generator = torch.Generator().manual_seed(seed)
     groups = torch.arange(num_rows) if num_groups is None else torch.arange(num_rows) % num_groups
     pictures = [_random_pictures(num_rows, image_size, generator) for _ in range(image_views)]
-    texts = [_random_texts(num_rows, generator) for _ in range(text_views)]
+    texts = [random_texts(num_rows, generator, longest_text) for _ in range(text_views)]
     labels = None
     if num_classes:
         labels = torch.arange(num_rows) % num_classes
@@ -97,10 +98,11 @@ def _random_pictures(num_rows: int, image_size: int, generator: torch.Generator)
     return torch.randint(0, 256, (num_rows, 3, image_size, image_size), dtype=torch.uint8, generator=generator)
 
 
-def _random_texts(num_rows: int, generator: torch.Generator) -> TokenBatch:
-    lengths = torch.randint(3, 8, (num_rows, 1), generator=generator)
-    mask = (torch.arange(8) < lengths).long()
-    ids = torch.randint(len(SPECIAL), len(SPECIAL) + len(WORDS), (num_rows, 8), generator=generator)
+def random_texts(num_rows: int, generator: torch.Generator, longest: int = 7) -> TokenBatch:
+    """Token ids of texts of 3 tokens to ``longest``, and a column of padding."""
+    lengths = torch.randint(3, longest + 1, (num_rows, 1), generator=generator)
+    mask = (torch.arange(longest + 1) < lengths).long()
+    ids = torch.randint(len(SPECIAL), len(SPECIAL) + len(WORDS), (num_rows, longest + 1), generator=generator)
     return TokenBatch(ids.scatter(1, lengths - 1, 3) * mask, mask)
 
 

@@ -14,6 +14,7 @@ from mmcl.distributed import is_distributed
 from mmcl.model import Encoded
 from mmcl.objectives.heads import Projector
 from mmcl.objectives.views import modality_of, number_of
+from mmcl.towers.by_length import encode_by_length
 from mmcl.towers.copy_of_encoder import copy_of_encoder
 from mmcl.towers.towers import MODALITIES, Towers
 
@@ -69,7 +70,7 @@ class MomentumEncoder(nn.Module):
             pixels = model.preprocessing.normalise(batch.images[number], model.pixel_mean, model.pixel_std)
             features, projected = towers.encode_image(pixels)
         else:
-            features, projected = towers.encode_text(batch.texts[number])
+            features, projected = encode_by_length(towers, batch.texts[number])
         return self.projector.input_of(Encoded.of(features, projected))
 
     @torch.no_grad()

@@ -52,7 +52,7 @@ class JointTowers(Towers):
         super().__init__()
         self.temperature = _Temperature(model)
         self.model = model
-        self.masks_padding = masks_padding
+        self.masks_padding = self.skips_padding = masks_padding
         # FLAVA has another name for it.
         self._image_tap = _InputTap(getattr(model, "visual_projection", getattr(model, "image_projection", None)))
         self._text_tap = _InputTap(getattr(model, "text_projection", None))

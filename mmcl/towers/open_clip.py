@@ -109,6 +109,7 @@ def build_open_clip(name: str, pretrained: bool) -> LoadedTowers:
     preprocessing = ImagePreprocessing.from_open_clip(model.visual.preprocess_cfg, name)
     towers = OpenClipTowers(model, config)
     tokenizer = _tokenizer(backend, towers.takes_short_texts)
+    towers.skips_padding = not tokenizer.pads_to_max_length
     outputs = probe(towers, preprocessing.size, tokenizer)
     towers.image_dim = towers.text_dim = towers.embedding_dim = outputs["image"][1].shape[1]
     freeze_unused(towers, outputs)

@@ -29,6 +29,8 @@ class PairTowers(Towers):
         embedding_dim: width of the shared space.
     """
 
+    skips_padding = True
+
     def __init__(
         self,
         image_model: PreTrainedModel,

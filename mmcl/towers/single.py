@@ -85,6 +85,7 @@ class SingleTower(Towers):
         self.modalities = (modality,)
         self.embedding_dim = dim
         self.image_dim, self.text_dim = (dim, 0) if modality == "image" else (0, dim)
+        self.skips_padding = modality == "text"
         self.backbone = backbone
         self.head = None
 

@@ -31,6 +31,8 @@ class Towers(nn.Module, ABC):
         embedding_dim: D, the width of the shared space; of a lone tower, that of its features.
         image_dim: width of the image tower's features, before the projection; 0 where there is no image tower.
         text_dim: width of the text tower's features, before the projection; 0 where there is no text tower.
+        skips_padding: columns that are padding in all rows of a batch of texts may be cut off, which changes no
+            embedding, and saves what it would take to compute them.
         probe_inputs: per modality, the smallest input that the tower takes; filled in by `probe`.
     """
 
@@ -38,6 +40,7 @@ class Towers(nn.Module, ABC):
     embedding_dim: int
     image_dim: int
     text_dim: int
+    skips_padding: bool = False
     probe_inputs: Mapping[Modality, Tensor | TokenBatch]
 
     @abstractmethod

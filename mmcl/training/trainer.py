@@ -93,6 +93,9 @@ class Trainer:
         strength = recipe.tuning.l2_sp
         self._start = StartingPoint(model.towers, strength, lr_factors) if strength else None
         compile_blocks(blocks)
+        if recipe.compile:
+            # Parts with padding, without, and of one row would each need code of their own.
+            model.towers.skips_padding = False
         self._wrapped, self._stepper = prepare(accelerator, self.module, self.optimizer)
         self._grad_cache = build_grad_cache(self.module, recipe, accelerator, observer.message)
         image_size = None if model.preprocessing is None else model.preprocessing.size

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from contextlib import nullcontext
 from typing import Any
 
@@ -75,6 +76,18 @@ def test_it_encodes_texts_and_views_of_both_kinds(tokenizer: str) -> None:
     expected = model.encode_text(batch.texts[0]).projected
     assert torch.equal(twin.encode(model, batch, "text.0"), expected)
     assert torch.equal(twin.encode(model, batch, "image.0"), model.encode_image(batch.images[0]).projected)
+
+
+def test_it_computes_little_padding(tokenizer: str) -> None:
+    model, _, twin = built(vit_bert_pair(tokenizer), ("text.0",))
+    shapes = []
+    twin.towers["text"].text_model.register_forward_pre_hook(
+        lambda module, args, kwargs: shapes.append(kwargs["input_ids"].shape), with_kwargs=True
+    )
+    batch = random_batch(24, 16, longest_text=31)
+    twin.encode(model, batch, "text.0")
+    assert len(shapes) > 1
+    assert sum(map(math.prod, shapes)) < 1.3 * int(batch.texts[0].attention_mask.sum())
 
 
 def test_no_rows_become_no_rows(tokenizer: str) -> None:

@@ -47,6 +47,7 @@ def test_a_text_tower_that_is_built_for_its_context_gets_all_of_it(tmp_path: Pat
     loaded = build_open_clip("tiny-custom", pretrained=False)
     batch = loaded.tokenizer(["a"])
     assert batch.input_ids.shape == (1, 16)
+    assert not loaded.towers.skips_padding
     towers = loaded.towers.eval()
     torch.testing.assert_close(towers.encode_text(batch)[1], towers.model.encode_text(batch.input_ids))
 
