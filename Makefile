@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help quickstart test lint methods labels joint joint-weights forgetting losses input clean
+.PHONY: help quickstart test lint methods labels joint joint-weights forgetting losses input sentence-step clean
 
 help:
 	@echo "make quickstart   train a small CLIP from scratch, judge it, write a report (about five minutes on two cores)"
@@ -17,6 +17,7 @@ help:
 	@echo "make forgetting EMOJI=... CLOTHING=...   what eight ways to fine-tune gain and forget: docs/forgetting.md (about three quarters of an hour)"
 	@echo "make losses       the losses beside open_clip, sentence-transformers and lightly (about a quarter of an hour)"
 	@echo "make input        JPEG files to batches, beside open_clip's transform, interleaved (about four minutes)"
+	@echo "make sentence-step [SENTENCES=...]   a step of SimCSE beside sentence-transformers' trainer (under ten minutes on two cores)"
 	@echo "make clean        remove the virtual environment"
 
 $(READY): pyproject.toml
@@ -48,6 +49,9 @@ forgetting: $(READY)
 
 losses input: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.$@
+
+sentence-step: $(READY)
+	$(BIN)/python -m benchmarks.sentences $(if $(SENTENCES),--sentences $(SENTENCES))
 
 clean:
 	rm -rf $(VENV)

@@ -169,7 +169,7 @@ class TwoTower(nn.Module):
         return Encoded.of(*self.towers.encode_image(pixels))
 
     def encode_text(self, tokens: TokenBatch) -> Encoded:
-        """Encode a batch of ``tokenizer``, little of its padding, where that is of no account.
+        """Encode a batch of ``tokenizer``; of its padding little, where the tower masks it.
 
         Raises:
             UserError: there is no text tower.

@@ -174,7 +174,7 @@ class ContrastiveModule(nn.Module):
             return tuple(self._encode_nothing(modality) for _ in range(count))
         if isinstance(part, Tensor):
             return tuple(self.model.encode_image(part) for _ in range(count))
-        # Every row has dropout of its own, so that one forward of all passes' rows will do, and is faster.
+        # Every row has dropout of its own, so that one forward of all passes' rows will do: fewer parts, less padding.
         return self.model.encode_text(part.repeated(count)).split(count)
 
     def _encode_nothing(self, modality: Modality) -> Encoded:

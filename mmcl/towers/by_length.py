@@ -41,7 +41,7 @@ def encode_by_length(towers: Towers, tokens: TokenBatch) -> Output:
 
 
 def _parts(tokens: TokenBatch, part_cost: int) -> list[tuple[torch.Tensor, slice]]:
-    """Return the rows and the columns of each part; all of the batch where padding is on either side."""
+    """Return the rows and the columns of each part; all of the batch where padding is not on one side of it alone."""
     mask = tokens.attention_mask.cpu().bool()
     num_rows, width = mask.shape
     lengths = mask.sum(dim=1)
