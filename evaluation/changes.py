@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from evaluation.errors import EvaluationError
+from evaluation.metrics import average_precision, spearman
 from evaluation.results import TaskResult
-from evaluation.statistics import PairedComparison, paired_bootstrap
+from evaluation.statistics import PairedComparison, Statistic, paired_bootstrap, paired_bootstrap_of
 
-MAIN_METRICS = ("text_retrieval_recall@1", "image_retrieval_recall@1", "acc1")
+RankMetric: TypeAlias = Callable[[NDArray[Any], NDArray[np.float32], NDArray[np.float64] | None], NDArray[np.float64]]
+"""From ``(N,)`` gold values, ``(N,)`` cosines and ``(R, N)`` multiplicities to ``(R,)`` values."""
+
+MAIN_METRICS = ("text_retrieval_recall@1", "image_retrieval_recall@1", "acc1", "accuracy")
+_RANKED: dict[str, tuple[str, RankMetric]] = {
+    "cosine_spearman": ("score", spearman),
+    "cosine_ap": ("label", lambda gold, cosines, weights: average_precision(cosines, gold > 0, weights)),
+}
+"""Metrics of a whole list of pairs: what the gold values are called among the examples, and how they are computed."""
 _RECALL = re.compile(r"(image|text)_retrieval_recall@(\d+)")
 _ACCURACY = re.compile(r"acc([15])")
 _SEED_OF_HALVES = 0
@@ -106,10 +115,19 @@ def _values(before: TaskResult, after: TaskResult, metric: str) -> tuple[float, 
 
 
 def _values_of(before: TaskResult, after: TaskResult, metric: str, half: Half) -> tuple[float, float] | None:
-    old, new = _half_of(outcomes(before, metric), half), _half_of(outcomes(after, metric), half)
-    if old is None or new is None or not len(old[0]) or not len(new[0]):
+    values = [_value_of(result, metric, half) for result in (before, after)]
+    return None if values[0] is None or values[1] is None else (values[0], values[1])
+
+
+def _value_of(result: TaskResult, metric: str, half: Half) -> float | None:
+    """Return a metric of one half of the examples, None where that cannot be told."""
+    found, ranked = _half_of(outcomes(result, metric), half), _ranked(result, metric)
+    if found is not None:
+        return float(found[0].mean()) if len(found[0]) else None
+    if ranked is None:
         return None
-    return float(old[0].mean()), float(new[0].mean())
+    cosines, compute, groups = ranked
+    return float(compute(half_of(len(cosines), groups, half)[None].astype(np.float64))[0, 0])
 
 
 def _half_of(found: Outcomes | None, half: Half | None) -> Outcomes | None:
@@ -146,7 +164,23 @@ def outcomes(result: TaskResult, metric: str) -> Outcomes | None:
         return (examples["rank"] <= int(accuracy[1])).astype(np.float64), examples.get("group")
     if metric == "acc1" and "prediction" in examples:
         return (examples["prediction"] == examples["label"]).astype(np.float64), examples.get("group")
+    if metric in examples:  # kept under the name of what it is the mean of
+        return examples[metric].astype(np.float64), examples.get("group")
     return None
+
+
+def _ranked(result: TaskResult, metric: str) -> tuple[NDArray[np.float32], Statistic, NDArray[np.int64] | None] | None:
+    """Return the cosines, the metric as a statistic of the pairs, 0 where it does not exist, and their groups."""
+    gold_name, compute = _RANKED.get(metric, ("no such", spearman))
+    examples = result.examples
+    if not {gold_name, "cosine"} <= examples.keys():
+        return None
+    gold, cosines = examples[gold_name], examples["cosine"]
+
+    def statistic(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.asarray(np.nan_to_num(compute(gold, cosines, weights), nan=0.0)[:, None])
+
+    return cosines, statistic, examples.get("group")
 
 
 def main_metrics(result: TaskResult) -> list[str]:
@@ -158,12 +192,32 @@ def main_metrics(result: TaskResult) -> list[str]:
 def _compare(before: TaskResult, after: TaskResult, metric: str, half: Half | None) -> PairedComparison | None:
     old, new = _half_of(outcomes(before, metric), half), _half_of(outcomes(after, metric), half)
     if old is None or new is None:
-        return None
+        return _compare_ranked(before, after, metric, half)
     if old[0].shape != new[0].shape:
         raise EvaluationError(f"{after.dataset}: judged on {len(old[0])} examples before and {len(new[0])} after")
     if len(np.unique(new[1]) if new[1] is not None else new[0]) < 2:
         return None
     return paired_bootstrap(new[0], old[0], new[1])
+
+
+def _compare_ranked(before: TaskResult, after: TaskResult, metric: str, half: Half | None) -> PairedComparison | None:
+    old, new = _ranked(before, metric), _ranked(after, metric)
+    if old is None or new is None:
+        return None
+    num_pairs, groups = len(new[0]), new[2]
+    if len(old[0]) != num_pairs:
+        raise EvaluationError(f"{after.dataset}: judged on {len(old[0])} examples before and {num_pairs} after")
+    kept = np.flatnonzero(np.ones(num_pairs) if half is None else half_of(num_pairs, groups, half))
+    kept_groups = None if groups is None else groups[kept]
+
+    def difference(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        every = np.zeros((len(weights), num_pairs))
+        every[:, kept] = weights
+        return new[1](every) - old[1](every)
+
+    if len(kept if kept_groups is None else np.unique(kept_groups)) < 2:
+        return None
+    return paired_bootstrap_of(difference, len(kept), kept_groups)
 
 
 def format_changes(found: Sequence[Change], last: str = "after") -> str:

@@ -152,13 +152,45 @@ def paired_bootstrap(
     differences = first.astype(np.float64) - second.astype(np.float64)
     if not np.isfinite(differences).all():
         raise EvaluationError("paired outcomes must be finite, got NaN or infinity")
-    num_units = _units(len(differences), groups)[1]
+    return paired_bootstrap_of(
+        mean_of(differences[:, None]),
+        len(differences),
+        groups,
+        resamples=resamples,
+        seed=seed,
+        confidence=confidence,
+    )
+
+
+def paired_bootstrap_of(
+    difference: Statistic,
+    num_examples: int,
+    groups: ArrayLike | None = None,
+    *,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+    confidence: float = CONFIDENCE,
+) -> PairedComparison:
+    """Compare two models by a number that is no mean of outcomes, such as a correlation, of the same examples.
+
+    Args:
+        difference: from ``(R, N)`` multiplicities to ``(R, 1)`` values of the first model less those of the second.
+        num_examples: N.
+        groups: as `bootstrap` takes them, and what follows.
+        resamples: how many.
+        seed: of the draws.
+        confidence: of the interval.
+
+    Raises:
+        EvaluationError: under two units, and those of `bootstrap`.
+    """
+    num_units = _units(num_examples, groups)[1]
     if num_units < 2:
         raise EvaluationError(f"a paired bootstrap needs at least two examples or groups, got {num_units}")
-    samples = bootstrap(mean_of(differences[:, None]), len(differences), groups, resamples=resamples, seed=seed)
+    samples = bootstrap(difference, num_examples, groups, resamples=resamples, seed=seed)
     tail = min(int((samples <= 0).sum()), int((samples >= 0).sum()))
     return PairedComparison(
-        difference=float(differences.mean()),
+        difference=float(difference(np.ones((1, num_examples)))[0, 0]),
         interval=percentile_intervals(samples, num_units, confidence)[0],
         p_value=min(1.0, 2 * (tail + 1) / (resamples + 1)),
     )

@@ -5,9 +5,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.stats import spearmanr
+from sklearn.metrics import average_precision_score
 
 from evaluation import EvaluationError, TaskResult, compare_results, format_changes, paired_bootstrap
-from evaluation.changes import outcomes
+from evaluation.changes import half_of, outcomes
 
 
 def retrieval(ranks: list[int], **fields: Any) -> TaskResult:
@@ -127,3 +129,59 @@ def test_values_alone_are_the_same_without_resampling() -> None:
     (whole,), (bare,) = (compare_results([before], [after], half=1, intervals=one) for one in (True, False))
     assert whole.comparison is not None
     assert bare == replace(whole, comparison=None)
+
+
+def graded(
+    task: str, metric: str, gold_name: str, gold: np.ndarray, cosines: np.ndarray, **examples: Any
+) -> TaskResult:
+    return TaskResult(
+        dataset="pairs",
+        model="m",
+        task=task,
+        metrics={metric: 0.5},
+        headline=(metric,),
+        num_examples=len(gold),
+        examples={gold_name: gold, "cosine": cosines, **examples},
+    )
+
+
+@pytest.mark.parametrize(
+    ("task", "metric", "gold_name"), [("sts", "cosine_spearman", "score"), ("pairs", "cosine_ap", "label")]
+)
+def test_metrics_of_whole_lists_are_compared_pair_by_pair_and_told_of_halves(
+    task: str, metric: str, gold_name: str
+) -> None:
+    rng = np.random.default_rng(0)
+    gold, groups = rng.integers(0, 2, size=60), np.arange(60) // 2
+    bad, good = (gold + noise * rng.normal(size=60) for noise in (3, 0.5))
+    before, after = (graded(task, metric, gold_name, gold, found, group=groups) for found in (bad, good))
+
+    def value(found: np.ndarray, kept: np.ndarray) -> float:
+        if metric == "cosine_ap":
+            return float(average_precision_score(gold[kept], found[kept]))
+        return float(spearmanr(gold[kept], found[kept]).statistic)
+
+    everything = np.ones(60, dtype=bool)
+    (change,) = compare_results([before], [after])
+    assert change.comparison is not None
+    assert change.comparison.difference == pytest.approx(value(good, everything) - value(bad, everything))
+    assert change.comparison.interval.num_units == 30
+    assert change.comparison.interval.low > 0
+    halves = [half_of(60, groups, half) for half in (0, 1)]
+    for half, kept in enumerate(halves):
+        (told,) = compare_results([before], [after], half=half)  # type: ignore[arg-type]
+        assert (told.before, told.after) == pytest.approx((value(bad, kept), value(good, kept)))
+        assert told.comparison is not None
+        assert told.comparison.difference == pytest.approx(told.after - told.before)
+        assert told.comparison.interval.num_units == 15
+    shorter = graded(task, metric, gold_name, gold[:9], good[:9])
+    with pytest.raises(EvaluationError, match="judged on 60 examples before and 9 after"):
+        compare_results([before], [shorter])
+
+
+def test_outcomes_under_the_name_of_a_metric_are_what_it_is_the_mean_of() -> None:
+    values = np.array([1.0, 0.5, 0.0, 0.25])
+    result = graded("text_retrieval", "ndcg_at_10", "ndcg_at_10", values, values)
+    found = outcomes(result, "ndcg_at_10")
+    assert found is not None
+    assert (found[0].tolist(), found[1]) == (values.tolist(), None)
