@@ -48,7 +48,8 @@ class TextTask:
         given = rows if self.groups is None else {**rows, "groups": self.groups}
         for name, values in given.items():
             if len(values) != num_rows:
-                raise EvaluationError(f"{self.dataset}: {num_rows} {first} must have as many {name}, got {len(values)}")
+                found = f"{num_rows}, got {len(values)}"
+                raise EvaluationError(f"{self.dataset}: {name} must be as many as {first}, {found}")
 
     def _check_texts(self, what: str, texts: Sequence[Any]) -> None:
         for index, text in enumerate(texts):

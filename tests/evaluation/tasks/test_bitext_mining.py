@@ -61,7 +61,7 @@ def test_examples_show_what_was_found() -> None:
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"second": SECOND[:3]}, "4 first must have as many second, got 3"),
+        ({"second": SECOND[:3]}, "second must be as many as first, 4, got 3"),
         ({"second": ["one 2"] * 4}, "second needs two different sentences to choose from, got one"),
         ({"first": ["", *FIRST[1:]]}, "every sentence must be a text"),
     ],

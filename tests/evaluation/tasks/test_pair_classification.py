@@ -59,7 +59,7 @@ def test_groups_are_resampled_together() -> None:
     [
         ({"labels": [0, 1, 2, 1, 0, 1, 1, 0]}, "labels must be 0 or 1, got 2"),
         ({"labels": [1] * 8}, "pairs of both labels needed, 0 and 1, got 1 alone"),
-        ({"labels": [1]}, "8 first must have as many labels, got 1"),
+        ({"labels": [1]}, "labels must be as many as first, 8, got 1"),
         ({"second": [None] * 8}, "every text must be a text, got None"),
     ],
 )

@@ -141,9 +141,9 @@ def test_the_report_is_given_the_pairs_most_misjudged() -> None:
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"scores": GOLD[:5]}, "angles: 8 first must have as many scores, got 5"),
-        ({"groups": [1, 2]}, "must have as many groups, got 2"),
-        ({"subsets": ["a"]}, "must have as many subsets, got 1"),
+        ({"scores": GOLD[:5]}, "angles: scores must be as many as first, 8, got 5"),
+        ({"groups": [1, 2]}, "groups must be as many as first, 8, got 2"),
+        ({"subsets": ["a"]}, "subsets must be as many as first, 8, got 1"),
         ({"scores": [None] * 8}, "sts needs scores, and none of 8 pairs has one"),
         ({"scores": [np.inf, *GOLD[1:]]}, "scores must be finite or missing, got infinity"),
         ({"second": [" ", *"bcdefgh"]}, "every text must be a text, got ' ' for text 8"),

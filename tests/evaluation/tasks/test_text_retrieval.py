@@ -106,7 +106,7 @@ def test_a_second_judgement_encodes_nothing_again() -> None:
         ({"relevance": {**RELEVANCE, "q9": {"d0": 1}}}, 'relevance names the query "q9", which is not there'),
         ({"relevance": {**RELEVANCE, "q0": {"x": 1}}}, 'relevance names the document "x", which is not there'),
         ({"relevance": {"q0": {"d0": 1}, "q1": {"d0": 0}}}, '2 of 3 have none, first: "q1"'),
-        ({"groups": [1]}, "3 queries must have as many groups, got 1"),
+        ({"groups": [1]}, "groups must be as many as queries, 3, got 1"),
     ],
 )
 def test_rows_that_cannot_be_judged_are_refused(fields: dict[str, Any], message: str) -> None:

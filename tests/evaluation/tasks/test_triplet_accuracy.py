@@ -37,7 +37,7 @@ def test_triplets_of_one_anchor_are_resampled_together() -> None:
 
 
 def test_rows_that_cannot_be_judged_are_refused() -> None:
-    with pytest.raises(EvaluationError, match="4 anchors must have as many negatives, got 1"):
+    with pytest.raises(EvaluationError, match="negatives must be as many as anchors, 4, got 1"):
         task_of(negatives=["n 1"])
     with pytest.raises(EvaluationError, match="every positive must be a text, got '' for positive 0"):
         task_of(positives=["", "p 1", "p 2", "p 3"])
