@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,8 @@ from mmcl.objectives.views import modality_of
 if TYPE_CHECKING:
     from mmcl.model import Encoded, TwoTower
     from mmcl.objectives.configs.base import HeadConfig
+
+_log = logging.getLogger(__name__)
 
 
 class Projector(nn.Module):
@@ -32,6 +35,11 @@ class Projector(nn.Module):
         width = model.embedding_dim
         if self.takes_features:
             width = model.towers.image_dim if modalities == {"image"} else model.towers.text_dim
+            if getattr(model.towers, "head", None) is not None:
+                _log.warning(
+                    "the model has Dense layers that it keeps, and an objective with a head of its own learns from what"
+                    " goes into them: they stay as they are; with head: null it learns from what comes out of them"
+                )
         self.input_dim = width
         self.output_dim = width if config is None else config.output_dim or width
         self.head = nn.Identity() if config is None else build_head(config, width)

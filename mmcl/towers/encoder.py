@@ -160,8 +160,8 @@ def _asked_pooling(tower: ImageTowerConfig | TextTowerConfig, backbone: _Backbon
     if tower.pooling != "auto":
         if tower.pretrained and trained not in (None, tower.pooling):
             _log.warning(
-                "%s was trained with pooling %s, and %s.pooling is %s: as it is, its embeddings are much worse so;"
-                " leave it out unless you train it anew",
+                "%s was trained with pooling %s, and %s.pooling is %s, with which its embeddings are much worse until"
+                " it is trained so; auto takes its own",
                 backbone.label,
                 trained,
                 part,

@@ -9,7 +9,7 @@ from torch import nn
 from mmcl.model import build_model
 from mmcl.objectives.configs.base import HeadConfig
 from mmcl.objectives.heads import Projector, build_head
-from tests.tiny import random_batch, save_tokenizer, vit_bert_pair
+from tests.tiny import bert_alone, random_batch, save_tokenizer, vit_bert_pair
 
 
 def test_the_default_is_simclrs_head() -> None:
@@ -59,3 +59,15 @@ def test_without_a_head_it_is_the_models_embedding(tmp_path: Path) -> None:
     assert torch.equal(projector(encoded), encoded.projected)
     assert projector.output_dim == 8
     assert list(projector.parameters()) == []
+
+
+def test_a_head_beside_one_that_the_model_keeps_is_said_to_pass_it_by(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    model, views = build_model(bert_alone(save_tokenizer(tmp_path))), ("text.0", "text.0")
+    Projector(HeadConfig(), model, views)
+    model.keep_text_head()
+    Projector(None, model, views)
+    assert not caplog.records
+    Projector(HeadConfig(), model, views)
+    assert "they stay as they are; with head: null it learns from what comes out of them" in caplog.text
