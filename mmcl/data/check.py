@@ -83,6 +83,7 @@ class DataCheck:
         without_picture: rows whose picture is missing.
         without_caption: rows without a usable caption.
         without_label: rows without a label.
+        without_score: rows without a usable score, where a recipe needs scores.
         pictures: what occurs in several rows, by a hash of the decoded pixels; None without an image column.
         texts: the same by normalised caption: case, spaces and forms of a character play no part.
         lengths: of the captions; None without a text column.
@@ -99,6 +100,7 @@ class DataCheck:
     without_picture: tuple[int, ...] = ()
     without_caption: tuple[int, ...] = ()
     without_label: tuple[int, ...] = ()
+    without_score: tuple[int, ...] = ()
     pictures: Repeats | None = None
     texts: Repeats | None = None
     lengths: TextLengths | None = None
@@ -135,6 +137,7 @@ def check_rows(
         without_picture=_without(scan.has.get("image")),
         without_caption=_without(scan.has.get("text.0")),
         without_label=look.unlabelled,
+        without_score=_without(scan.has.get("score")),
         pictures=find_repeats(keys["picture"], group_ids) if "picture" in keys else None,
         texts=find_repeats(keys["text"], group_ids) if "text" in keys else None,
         lengths=lengths,

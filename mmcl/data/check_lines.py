@@ -24,6 +24,8 @@ def lines_of(check: DataCheck) -> Iterator[str]:
     if check.num_classes is not None:
         missing = f"; {_rows(len(check.without_label))} without a label" if check.without_label else ""
         yield f"labels     {check.num_classes:,} classes{missing}"
+    if check.without_score:
+        yield f"scores     {_rows(len(check.without_score))} without a score"
     if check.lengths is not None and check.lengths.not_counted is not None:
         yield f"lengths    not counted: {check.lengths.not_counted}"
     if check.overlap is not None:

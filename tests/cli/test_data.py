@@ -84,15 +84,20 @@ def test_check_says_what_it_found(tmp_path: Path) -> None:
 
 
 def test_check_of_a_recipe_names_the_columns_of_every_role(tmp_path: Path) -> None:
-    rows = [{"short": f"a{row}", "long": f"b{row}", "positive": f"c{row}", "score": row} for row in range(6)]
+    rows = [{"short": f"a{row}", "long": f"b{row}", "positive": f"c{row}", "score": row or None} for row in range(6)]
     recipe = {
         "model": {"text": {"config": {"model_type": "bert"}, "tokenizer": "glyphs"}},
-        "data": {"train": str(write_lines(tmp_path / "sts.jsonl", rows)), "columns": {"anchor": ["short", "long"]}},
+        "data": {
+            "train": str(write_lines(tmp_path / "sts.jsonl", rows)),
+            "columns": {"anchor": ["short", "long"]},
+            "max_unreadable": 1,
+        },
         "objectives": ["cosent"],
     }
     (tmp_path / "sts.yaml").write_text(json.dumps(recipe))
     said = _check(tmp_path / "sts.yaml").splitlines()
     assert "6 rows   text <- short, long   positive <- positive   score <- score" in said
+    assert "scores     1 row without a score" in said
 
 
 def test_check_writes_every_row_of_it(tmp_path: Path) -> None:

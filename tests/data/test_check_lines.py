@@ -28,6 +28,7 @@ def test_findings_are_counted() -> None:
         without_picture=(1,),
         without_caption=(1, 2, 3),
         without_label=(4, 5),
+        without_score=(6,),
         pictures=Repeats(100, 1, 0, ((0, 1),)),
         texts=Repeats(1_000, 1_400, 90, ()),
         lengths=TextLengths("some/model", 77, 2_000, 26),
@@ -39,6 +40,7 @@ def test_findings_are_counted() -> None:
         " several groups; 1.3% are longer than the 77 tokens of some/model and are cut",
         "groups     900",
         "labels     12 classes; 2 rows without a label",
+        "scores     1 row without a score",
         "overlap    2 by picture, 0 by text, of 50 rows of b.csv; it has no column to compare by group",
     ]
 
