@@ -83,6 +83,7 @@ def train(
         max_mismatch=max_mismatch,
     )
     check_is_new(output)
+    reading = {"split": split, "config": config, "format": file_format, "delimiter": delimiter}
     opened = [_source(path, split, config, file_format, delimiter, sample is not None) for path in sources]
     with _own_words("SOURCE"):
         texts, num_read = draw_texts(read_texts(opened, column or (), "SOURCE"), sample, seed)
@@ -94,6 +95,7 @@ def train(
         **settings.model_dump(),
         sources=tuple(sources),
         columns=tuple(column or ()),
+        reading={name: value for name, value in reading.items() if value is not None},
         num_read=num_read,
         num_texts=len(texts),
         seed=seed,

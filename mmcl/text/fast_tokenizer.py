@@ -29,7 +29,8 @@ def convert(serialized: bytes, max_length: int) -> PreTrainedTokenizerFast:
 
     What looks like a special token or a byte piece in a text (``</s>``, ``<0x41>``) is text, as in SentencePiece:
     nobody's captions end a text early. Where it is known to differ: a text that begins with a user symbol loses the
-    empty word before it; and several marks on one letter are put into canonical order, which SentencePiece leaves.
+    empty word before it, and is found in any case where case is folded; marks on a mark or on a compatibility character
+    are put into canonical order and composed, which SentencePiece does not do.
 
     Args:
         serialized: the bytes of a ``.model`` file, unigram or BPE, with byte pieces and the special ids of this module.

@@ -25,6 +25,8 @@ class TrainingRecord(SentencePieceConfig):
     """What was read, as it was given."""
     columns: tuple[str, ...] = ()
     """Columns of the texts that were named; none where there was no choice."""
+    reading: dict[str, str] = {}
+    """How the sources were read, where that was said: split, config, format, delimiter."""
     num_read: int = Field(default=0, ge=0)
     """Texts that the sources hold, empty ones left out."""
     num_texts: int = Field(default=0, ge=0)
@@ -128,6 +130,7 @@ def training_command(folder: Path, record: TrainingRecord) -> str:
         elif value != field.default:
             options.append((f"--{name.replace('_', '-')}", str(value)))
     options += [("--column", column) for column in record.columns]
+    options += [(f"--{name}", value) for name, value in record.reading.items()]
     if record.sample:
         options += [("--sample", str(record.sample)), ("--seed", str(record.seed))]
     words = ["mmcl", "tokenizer", "train", *record.sources, *(word for option in options for word in option)]
