@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -20,8 +22,22 @@ class TextsOnly(ColourEmbedder):
     max_tokens = 32
 
 
-def encode(batches: list[dict[str, Any]]) -> np.ndarray:
-    return MTEBEncoder(ColourEmbedder(), "mmcl/colours").encode(batches)
+class Prompted(ColourEmbedder):
+    """Remembers behind which prompt it was asked to encode."""
+
+    def __init__(self, *names: str) -> None:
+        super().__init__()
+        self.prompts = {name: f"{name}: " for name in names}
+        self.asked: list[str | None] = []
+
+    def encode_texts(self, texts: Sequence[str], prompt: str | None = None) -> np.ndarray:
+        self.asked.append(prompt)
+        return super().encode_texts(texts)
+
+
+def encode(batches: list[dict[str, Any]], embedder: ColourEmbedder | None = None, **given: Any) -> np.ndarray:
+    task = SimpleNamespace(name="SICK-R", type="STS")
+    return MTEBEncoder(embedder or ColourEmbedder(), "mmcl/colours").encode(batches, task_metadata=task, **given)
 
 
 def test_it_is_an_encoder_of_mteb() -> None:
@@ -48,7 +64,7 @@ def test_all_texts_reach_the_embedder_at_once_so_that_it_can_sort_them_by_length
             return super().encode_texts(texts)
 
     embedder = Counting()
-    MTEBEncoder(embedder, "mmcl/colours").encode([{"text": ["red"]}, {"text": ["blue"]}])
+    encode([{"text": ["red"]}, {"text": ["blue"]}], embedder)
     assert embedder.calls == 1
 
 
@@ -64,7 +80,28 @@ def test_rows_that_are_not_of_unit_norm_are_refused() -> None:
             return 2 * super().encode_texts(texts)
 
     with pytest.raises(ValueError, match="must embed texts to unit norm"):
-        MTEBEncoder(Long(), "mmcl/long").encode([{"text": ["red"]}])
+        encode([{"text": ["red"]}], Long())
+
+
+@pytest.mark.parametrize(
+    ("names", "prompt_type", "expected"),
+    [
+        (("query", "document"), "query", "query"),
+        (("query", "document"), "document", "document"),
+        (("query", "passage"), "document", "passage"),
+        (("query", "document"), None, None),
+        (("query", "STS"), None, "STS"),
+        (("query", "STS", "SICK-R"), "query", "SICK-R"),
+        ((), "query", None),
+    ],
+)
+def test_texts_stand_behind_the_prompt_that_mteb_chooses(
+    names: tuple[str, ...], prompt_type: str | None, expected: str | None
+) -> None:
+    embedder = Prompted(*names)
+    kind = None if prompt_type is None else mteb.types.PromptType(prompt_type)
+    encode([{"text": ["red"]}], embedder, prompt_type=kind)
+    assert embedder.asked == [expected]
 
 
 def test_mteb_is_told_what_the_embedder_says_of_itself() -> None:
