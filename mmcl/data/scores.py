@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+NO_SCORE = "the score is missing"
+
 
 def score_of(value: Any) -> float:
     """Return the score in a cell: a finite number, or the text of one.
@@ -13,7 +15,7 @@ def score_of(value: Any) -> float:
         ValueError: there is none; the message is the reason.
     """
     if value is None or value != value or (isinstance(value, str) and not value.strip()):
-        raise ValueError("the score is missing")
+        raise ValueError(NO_SCORE)
     try:
         score = float(value)
     except (TypeError, ValueError):

@@ -25,7 +25,7 @@ class TrainingRecord(SentencePieceConfig):
     """What was read, as it was given."""
     columns: tuple[str, ...] = ()
     """Columns of the texts that were named; none where there was no choice."""
-    reading: dict[str, str] = {}
+    reading: dict[str, str] = Field(default_factory=dict)
     """How the sources were read, where that was said: split, config, format, delimiter."""
     num_read: int = Field(default=0, ge=0)
     """Texts that the sources hold, empty ones left out."""
