@@ -7,8 +7,7 @@ import os
 import re
 import shlex
 import shutil
-import typing
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -21,30 +20,17 @@ from pydantic_core import PydanticUndefined
 from transformers import AutoTokenizer, BertConfig, BertModel
 
 import mmcl
-from mmcl import recipe_tasks as tasks
 from mmcl.cli.launch import launch
 from mmcl.cli.main import app, main
-from mmcl.objectives import configs as objectives
-from mmcl.objectives.configs.base import HeadConfig
 from mmcl.recipe import Recipe
-from mmcl.recipe_data import (
-    AffineConfig,
-    ColumnsConfig,
-    DataConfig,
-    ImageViewConfig,
-    MixedSourceConfig,
-    PromptsConfig,
-    SourceConfig,
-)
 from mmcl.recipe_files import load_recipe
-from mmcl.recipe_model import ImageTowerConfig, ModelConfig, TextTowerConfig
+from mmcl.recipe_model import ModelConfig
 from mmcl.recipe_schema import recipe_schema
 from mmcl.recipe_sections import paths_of_fields
-from mmcl.recipe_tuning import LoRAConfig, TuningConfig
-from mmcl.schedules import MomentumSchedule, WeightSchedule
 from mmcl.section import Section
 from tests import documents
 from tests.documents import ROOT, Block, Command, blocks, commands
+from tests.names_in_docs import ALL_KEYS, ALL_VALUES, OTHER_NAMES, REFERENCE
 from tests.text.hard_lines import sentences
 from tests.tiny import WORDS, save_tokenizer
 
@@ -57,89 +43,6 @@ LANGUAGES = {"console", "python", "yaml", "sh", "text"}
 VECTORS = "vectors.parquet"
 EMBED = ["runs/products", "products.csv", "--what", "image", "--image", "image_path", "--id", "product_id"]
 SMALL = ["batch_size=8", "max_steps=2", "data.num_workers=0"]
-REFERENCE = {
-    "Recipe": Recipe,
-    "Model": ModelConfig,
-    "Image tower": ImageTowerConfig,
-    "Text tower": TextTowerConfig,
-    "Tuning": TuningConfig,
-    "LoRA": LoRAConfig,
-    "Data": DataConfig,
-    "Source": SourceConfig,
-    "Mixed source": MixedSourceConfig,
-    "Columns": ColumnsConfig,
-    "Prompts": PromptsConfig,
-    "Image view": ImageViewConfig,
-    "Affine": AffineConfig,
-    "CLIP objective": objectives.CLIPConfig,
-    "SigLIP objective": objectives.SigLIPConfig,
-    "InfoNCE objective": objectives.InfoNCEConfig,
-    "Distillation objective": objectives.DistillationConfig,
-    "SimCLR objective": objectives.SimCLRConfig,
-    "SimCSE objective": objectives.SimCSEConfig,
-    "Supervised SimCSE objective": objectives.SupervisedSimCSEConfig,
-    "N-pair objective": objectives.NPairConfig,
-    "CoSENT objective": objectives.CoSENTConfig,
-    "SupCon objective": objectives.SupConConfig,
-    "Cross-entropy objective": objectives.CrossEntropyConfig,
-    "Triplet objective": objectives.TripletConfig,
-    "Margin objective": objectives.MarginConfig,
-    "MoCo objective": objectives.MoCoConfig,
-    "MoCo v3 objective": objectives.MoCoV3Config,
-    "BYOL objective": objectives.BYOLConfig,
-    "Memory bank objective": objectives.MemoryBankConfig,
-    "SwAV objective": objectives.SwAVConfig,
-    "Barlow Twins objective": objectives.BarlowTwinsConfig,
-    "Skip-gram objective": objectives.SkipGramConfig,
-    "MLM objective": objectives.MLMConfig,
-    "Head": HeadConfig,
-    "Weight schedule": WeightSchedule,
-    "Momentum schedule": MomentumSchedule,
-    "Retrieval task": tasks.RetrievalConfig,
-    "Zero-shot classification task": tasks.ZeroShotClassificationConfig,
-    "kNN task": tasks.KNNConfig,
-    "Linear probe task": tasks.LinearProbeConfig,
-    "Few-label task": tasks.FewLabelConfig,
-    "STS task": tasks.STSConfig,
-    "Pair classification task": tasks.PairClassificationConfig,
-    "Text retrieval task": tasks.TextRetrievalConfig,
-    "Bitext mining task": tasks.BitextMiningConfig,
-    "Triplet accuracy task": tasks.TripletAccuracyConfig,
-}
-
-
-def values_in(annotation: Any) -> Iterator[Any]:
-    """Yield what a field that takes one of a few words may be."""
-    for part in typing.get_args(annotation):
-        yield from (part,) if typing.get_origin(annotation) is typing.Literal else values_in(part)
-
-
-FIELDS = [(name, field) for section in REFERENCE.values() for name, field in section.model_fields.items()]
-ALL_KEYS = {"base", "model_type"} | {name for name, _ in FIELDS}
-ALL_VALUES = {value for _, field in FIELDS for value in values_in(field.annotation)}
-OTHER_NAMES = {
-    # columns of the data in examples, what a log line or a result holds, and splits and folders
-    *("file_name", "image_path", "product_id", "grad_norm", "logit_scale", "samples_per_second", "data_wait"),
-    *("acc1", "acc5", "mean_per_class_recall", "macro_precision", "macro_recall", "macro_f1"),
-    *("image_retrieval_median_rank", "image_retrieval_mean_rank", "image_retrieval_ties", "text_retrieval_ties"),
-    *("unseen_characters", "unseen_face", "open_clip", "zeroshot_classification", "hidden_act", "model_cfg"),
-    *(
-        "cosine_spearman",
-        "cosine_pearson",
-        "cosine_ap",
-        "cosine_accuracy",
-        "cosine_f1",
-        "reverse_f1",
-        "reverse_accuracy",
-    ),
-    *("cosine_accuracy_threshold", "cosine_f1_threshold", "ndcg_at_10", "mrr_at_10", "map_at_10", "reverse_ties"),
-    *("recall_at_1", "recall_at_5", "recall_at_10"),
-    # normalisations of a tokenizer
-    *("nmt_nfkc", "nmt_nfkc_cf"),
-    *("cls_before_pooler",),
-    # inputs of an exported graph, and the functions that lie beside it
-    *("pixel_values", "input_ids", "attention_mask", "embed_images", "embed_texts"),
-}
 
 
 def save_clip(folder: Path, tokenizer: str) -> None:
