@@ -12,7 +12,7 @@ from mmcl.data.captions import captions_of
 from mmcl.data.cells import read_cells
 from mmcl.data.columns import Roles, resolve_roles
 from mmcl.data.hashing import Int64Array
-from mmcl.data.labels import is_missing, label_name
+from mmcl.data.labels import is_missing
 from mmcl.data.loader import TrainData
 from mmcl.data.needs import RowNeeds
 from mmcl.data.quarantine import QuarantineRecord
@@ -55,7 +55,7 @@ class TextRows:
         positives: the texts that belong to them, one at least.
         negatives: the texts of all columns of hard negatives; empty lists where none are read.
         scores: one per row, None where a row has none; empty where none are read.
-        labels: one per row; empty where none are read.
+        labels: what the cell of each row holds, of a class column the number; empty where none are read.
         groups: one id per row; rows of one group belong together.
         left_out: the rows that cannot be used, with reasons.
     """
@@ -85,9 +85,7 @@ def open_text_rows(
     Raises:
         UserError: for whatever is wrong with the source, its columns or all of its rows.
     """
-    if source.streaming:
-        raise UserError(f"{key}.streaming: rows to judge on are needed all at once; set it to false")
-    opened = open_source(source, key)
+    opened = _open(source, key)
     place = f"{key.rpartition('.')[0] or key}.columns"
     return _read(opened, _roles(opened, columns, needs, place), needs, place)
 
@@ -128,10 +126,16 @@ def read_texts(source: SourceConfig, columns: Sequence[str], key: str) -> list[s
     Raises:
         UserError: it has none of them, or for whatever is wrong with the source.
     """
-    opened = open_source(source, key)
+    opened = _open(source, key)
     column = next((name for name in columns if name in opened.columns), columns[-1])
     roles = resolve_roles(opened, ColumnsConfig(text=column), {"text": ""}, key)
     return [text for (cell,) in read_cells(opened, roles.text) for text in _texts_in(cell)]
+
+
+def _open(source: SourceConfig, key: str) -> Source:
+    if source.streaming:
+        raise UserError(f"{key}.streaming: rows to judge on are needed all at once; set it to false")
+    return open_source(source, key)
 
 
 def _roles(source: Source, columns: ColumnsConfig, needs: TextNeeds, key: str) -> Roles:
@@ -197,7 +201,7 @@ def _read(
             [text for cell in cells for text in _texts_in(cell)] for cells in read_cells(usable, *roles.negatives)
         ],
         scores=_scores(usable, roles, key),
-        labels=[label_name(cell, roles) for (cell,) in read_cells(usable, roles.label)] if roles.label else [],
+        labels=[str(cell) for (cell,) in read_cells(usable, roles.label)] if roles.label else [],
         groups=(scan.group_ids if groups is None else groups)[rows].tolist(),
         left_out=tuple(left_out),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import datasets
 import pytest
 
 from mmcl.data.loader import build_train_data
@@ -36,6 +37,15 @@ def test_roles_go_by_names_and_what_is_not_needed_is_not_read(tmp_path: Path) ->
     assert opened(path, TextNeeds("sts", score=True)).scores == [3.5, None]
     assert opened(path, TextNeeds("pairs", label=True)).labels == ["x", "y"]
     assert opened(path, TextNeeds("search", takes_negatives=True)).negatives == [["n"], []]
+
+
+def test_labels_of_a_class_column_are_its_numbers(tmp_path: Path) -> None:
+    text, names = datasets.Value("string"), datasets.ClassLabel(names=["different", "same"])
+    features = datasets.Features({"text": text, "positive": text, "label": names})
+    rows = {"text": ["a", "b", "c"], "positive": ["x", "y", "z"], "label": [1, 0, -1]}
+    datasets.Dataset.from_dict(rows, features=features).save_to_disk(tmp_path / "pairs")
+    found = opened(str(tmp_path / "pairs"), TextNeeds("pairs", label=True))
+    assert (found.labels, found.left_out[0].reason) == (["1", "0"], "the label is missing")
 
 
 def test_rows_that_lack_what_is_needed_are_left_out_with_the_reason(tmp_path: Path) -> None:
@@ -76,6 +86,8 @@ def test_rows_none_of_which_can_be_used_are_an_error(tmp_path: Path) -> None:
         opened(path)
     with pytest.raises(UserError, match=r"evaluate.data.streaming: rows to judge on are needed all at once"):
         open_text_rows(SourceConfig(path=path, streaming=True), ColumnsConfig(), PAIRS)
+    with pytest.raises(UserError, match=r"x.streaming: rows to judge on are needed all at once"):
+        read_texts(SourceConfig(path=path, streaming=True), ("text",), "x")
 
 
 def test_further_texts_are_those_of_the_first_column_that_is_there(tmp_path: Path) -> None:
