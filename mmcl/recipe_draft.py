@@ -162,6 +162,8 @@ def _training(draft: Draft) -> str:
     if draft.base == "vision/simclr":
         comment = _lines(objectives=[_SUPCON if draft.columns.label else _SIMCLR])
     lines = comment + _lines(batch_size=draft.batch_size, epochs=int(recipe.epochs))
+    if isinstance(recipe.micro_batch_size, int) and recipe.micro_batch_size > draft.batch_size:
+        lines += _lines(micro_batch_size=None)
     lines += f"lr: {lr:.1e}\n".replace("e-0", "e-")
     if draft.family == "vision":
         lines += _lines(precision="auto")

@@ -26,6 +26,9 @@ from mmcl.towers.tokenizer_of import tokenizer_of
 _MODEL_KEYS = {"clip": "model", "siglip": "model", "vision": "model.image.name", "text": "model.text.name"}
 """Where the packaged recipes of a family name their model."""
 
+_TAKEN_BY_NAME = {"text/cosent": ("positive", "score"), "text/pairs": ("positive",)}
+"""What the recipes for pairs of texts take of a source beside its texts, where columns are called so."""
+
 
 @dataclass(frozen=True)
 class Inspection:
@@ -87,6 +90,9 @@ def inspect_data(
     columns = columns_of(guesses)
     roles = resolve_roles(source, columns)
     base = base_for(roles, source, model)
+    for role in _TAKEN_BY_NAME.get(base, ()):
+        guesses[role] = Guess(role, role, "as it is called")
+        tell(str(guesses[role]))
     recipe = load_recipe(base, {"data.train": data.path, **({_model_key(base): model} if model is not None else {})})
     name, tokenizer, reason = _tokenizer(recipe) if roles.text is not None else ("", None, "")
     look = look_at_rows(
@@ -184,11 +190,17 @@ def base_for(roles: Roles, source: Source, model: str | None = None) -> str:
             return "siglip/finetune" if model is not None and _is_siglip(model) else "clip/finetune"
         return "vision/simclr" if roles.label is None or model is None else "vision/transfer"
     if roles.text is not None:
-        return "text/simcse"
+        return _base_for_texts(roles, source)
     raise UserError(
         f"{source.name} holds neither pictures nor texts that can be told by looking at it "
         f"({', '.join(source.columns)}); name a column with --image or --text"
     )
+
+
+def _base_for_texts(roles: Roles, source: Source) -> str:
+    """Return the recipe that learns from most of the columns, of those that bear the names of their roles."""
+    others = set(source.columns) - set(names_in(roles.text, roles.group, roles.label))
+    return next((base for base, taken in _TAKEN_BY_NAME.items() if others.issuperset(taken)), "text/simcse")
 
 
 def _tell(progress: Callable[[int, int], None], num_rows: int, num_read: int) -> None:

@@ -184,6 +184,20 @@ def test_texts_become_a_recipe_for_sentences(here: Path, mmcl: Main, models: Pat
     assert code == 0, err
 
 
+@pytest.mark.parametrize(("score", "objective"), [({}, "simcse_supervised"), ({"score": 1.5}, "cosent")])
+def test_pairs_of_texts_become_a_recipe_for_pairs(
+    score: dict[str, float], objective: str, here: Path, mmcl: Main, models: Path
+) -> None:
+    write_lines(here / "pairs.jsonl", [{"anchor": _caption(row), "positive": f"x {row}", **score} for row in range(20)])
+    code, out, err = mmcl("init", "pairs.jsonl", "--model", str(models / "text"))
+    assert code == 0, err
+    assert "positive <- positive: as it is called" in out
+    assert "not used" not in out
+    assert [one.type for one in load_recipe("pairs.yaml").objectives] == [objective]
+    code, out, err = mmcl("train", "pairs.yaml", "--dry-run")
+    assert code == 0, err
+
+
 def test_lengths_that_cannot_be_counted_are_said_and_stop_nothing(here: Path, mmcl: Main) -> None:
     write_lines(here / "rows.jsonl", _rows(here))
     code, out, _ = mmcl("init", "rows.jsonl")
