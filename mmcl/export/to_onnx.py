@@ -230,7 +230,7 @@ def verify_onnx(folder: Path, model: TwoTower) -> FormCheck:
         if model.has_image_tower:
             found.append((names["embed_images"](pictures), embedder.encode_images(pictures)))
         if model.has_text_tower:
-            found.append((names["embed_texts"](TEXTS), embedder.encode_texts(TEXTS)))
+            found.append((names["embed_texts"](model.prompts.before(TEXTS)), embedder.encode_texts(TEXTS)))
         smallest = min(float(cosines(rows, expected).min()) for rows, expected in found)
     except Exception as error:
         # Whatever onnxruntime or the code stumbles over is the outcome.

@@ -150,7 +150,7 @@ def _open_transformers(folder: Path, model: TwoTower, pictures: list[Image.Image
     opened, processor = AutoModel.from_pretrained(folder).eval(), AutoProcessor.from_pretrained(folder)
     pixels = processor(images=pictures, return_tensors="pt")
     padding = "max_length" if model.tokenizer is not None and model.tokenizer.pads_to_max_length else True
-    tokens = processor(text=TEXTS, padding=padding, truncation=True, return_tensors="pt")
+    tokens = processor(text=_given(model), padding=padding, truncation=True, return_tensors="pt")
     return {
         "image": opened.get_image_features(pixel_values=pixels["pixel_values"]).pooler_output,
         "text": opened.get_text_features(**tokens).pooler_output,
@@ -161,7 +161,7 @@ def _open_towers(folder: Path, model: TwoTower, pictures: list[Image.Image]) -> 
     pair = Description.read(folder).pair
     assert pair is not None
     images = _pooled_pictures(folder / IMAGE_FOLDER, pair[IMAGE_FOLDER]["pooling"], pictures)
-    texts = _pooled_texts(folder / TEXT_FOLDER, pair[TEXT_FOLDER]["pooling"])
+    texts = _pooled_texts(folder / TEXT_FOLDER, pair[TEXT_FOLDER]["pooling"], model)
     return {
         "image": images @ load_file(folder / IMAGE_PROJECTION_FOLDER / "model.safetensors")[PROJECTION_KEY].T,
         "text": texts @ load_file(folder / TEXT_PROJECTION_FOLDER / "model.safetensors")[PROJECTION_KEY].T,
@@ -173,7 +173,7 @@ def _open_backbone(folder: Path, model: TwoTower, pictures: list[Image.Image]) -
     assert single is not None
     if single["modality"] == "image":
         return {"image": _pooled_pictures(folder, single["pooling"], pictures)}
-    texts = _pooled_texts(folder, single["pooling"])
+    texts = _pooled_texts(folder, single["pooling"], model)
     if not single["has_head"]:
         return {"text": texts}
     for part in dense_folders(folder):
@@ -181,13 +181,18 @@ def _open_backbone(folder: Path, model: TwoTower, pictures: list[Image.Image]) -
     return {"text": texts}
 
 
+def _given(model: TwoTower) -> list[str]:
+    """Return the texts as a library must be given them that does not know of a default prompt."""
+    return model.prompts.before(TEXTS)
+
+
 def _pooled_pictures(source: Path, pooling: str, pictures: list[Image.Image]) -> Tensor:
     pixels = AutoImageProcessor.from_pretrained(source)(pictures, return_tensors="pt")
     return pool_image(AutoModel.from_pretrained(source).eval()(**pixels), pooling)
 
 
-def _pooled_texts(source: Path, pooling: str) -> Tensor:
-    tokens = AutoTokenizer.from_pretrained(source)(TEXTS, padding=True, truncation=True, return_tensors="pt")
+def _pooled_texts(source: Path, pooling: str, model: TwoTower) -> Tensor:
+    tokens = AutoTokenizer.from_pretrained(source)(_given(model), padding=True, truncation=True, return_tensors="pt")
     return pool_text(AutoModel.from_pretrained(source).eval()(**tokens), tokens["attention_mask"], pooling)
 
 
@@ -205,7 +210,7 @@ def _open_open_clip(folder: Path, model: TwoTower, pictures: list[Image.Image]) 
     opened, preprocess = open_clip.create_model_from_pretrained(name)
     opened.eval()
     images = opened.encode_image(torch.stack([preprocess(picture) for picture in pictures]))
-    return {"image": images, "text": opened.encode_text(open_clip.get_tokenizer(name)(TEXTS))}
+    return {"image": images, "text": opened.encode_text(open_clip.get_tokenizer(name)(_given(model)))}
 
 
 _OPENERS: dict[Form, dict[str, Opener]] = {

@@ -121,7 +121,8 @@ def test_prompts_are_stored_with_the_model(tmp_path: Path, tokenizer: str, open_
     prompts = Prompts({"query": "query: ", "document": "passage: "}, default="query")
     model = build_model(config)
     model.tokenizer.prompts = prompts
-    export_model(model, tmp_path / "model", ModelCardFacts("x"))
+    report = export_model(model, tmp_path / "model", ModelCardFacts("x"))
+    assert all(check.holds for check in report.checks)
     assert build_model(ModelConfig(name=str(tmp_path))).prompts == prompts
     if name != "open_clip":
         tower = ModelConfig.model_validate({"text": str(tmp_path)})
