@@ -21,6 +21,7 @@ PAD_ID, UNK_ID, BOS_ID, EOS_ID = range(4)
 # Characters that SentencePiece's tables leave alone against the rule, each with a stand-in that Unicode keeps for the
 # inside of programs: NFKC would make "~" of the first, and lower case two code points of the second.
 _EXCEPTIONS = {"～": "\ufdd0", "İ": "\ufdd1"}
+_PRIVATE_USE = 0x10F800  # of the stand-ins of symbols; the end of Unicode's last private area
 _NEVER_IN_TEXT = (PieceType.CONTROL, PieceType.UNKNOWN, PieceType.BYTE)
 
 
@@ -28,9 +29,9 @@ def convert(serialized: bytes, max_length: int) -> PreTrainedTokenizerFast:
     """Return the fast tokenizer that cuts texts as the trained model does, and puts begin and end tokens around them.
 
     What looks like a special token or a byte piece in a text (``</s>``, ``<0x41>``) is text, as in SentencePiece:
-    nobody's captions end a text early. Where it is known to differ: a text that begins with a user symbol loses the
-    empty word before it, and is found in any case where case is folded; marks on a mark or on a compatibility character
-    are put into canonical order and composed, which SentencePiece does not do.
+    nobody's captions end a text early. Where it is known to differ: a text that is nothing but a user symbol has no
+    empty word before it; marks on a mark or on a compatibility character are put into canonical order and composed,
+    which SentencePiece does not do.
 
     Args:
         serialized: the bytes of a ``.model`` file, unigram or BPE, with byte pieces and the special ids of this module.
@@ -116,7 +117,8 @@ def _prepend_scheme(model: SentencePieceModel) -> Literal["always", "first", "ne
 
 
 def _normalizer(model: SentencePieceModel) -> normalizers.Normalizer:
-    steps = _character_rules(model.charsmap) if model.charsmap else []
+    symbols = sorted((piece.text for piece in model.of_type(PieceType.USER_DEFINED)), key=len, reverse=True)
+    steps = _character_rules(model.charsmap, symbols) if model.charsmap else []
     if model.removes_extra_whitespaces:
         steps += [normalizers.Replace(Regex(" {2,}"), " "), normalizers.Replace(Regex(r"[ ▁]+\z"), "")]
     if model.adds_dummy_prefix:
@@ -124,11 +126,15 @@ def _normalizer(model: SentencePieceModel) -> normalizers.Normalizer:
         # may stay as the mark if it is not to be kept, or the very character.
         begin = r"\A ?(?=▁)" if model.removes_extra_whitespaces else r"\A(?=[ ▁])"
         steps.append(normalizers.Replace(Regex(begin), " "))
+    if model.adds_dummy_prefix and symbols:
+        # Nor does it put one before a symbol. The symbols themselves come through here too, and must stay as they are.
+        either = "|".join(map(re.escape, symbols))
+        steps.append(normalizers.Replace(Regex(rf"\A(?={either})(?!(?:{either})\z)"), " "))
     return normalizers.Sequence(steps)
 
 
-def _character_rules(charsmap: bytes) -> list[normalizers.Normalizer]:
-    """Return what replaces characters as SentencePiece's compiled table does."""
+def _character_rules(charsmap: bytes, symbols: list[str]) -> list[normalizers.Normalizer]:
+    """Return what replaces characters as SentencePiece's compiled table does, but none of a symbol, longest first."""
     table = normalizers.Precompiled(charsmap)
     # Precompiled drops the marks behind a letter that it has a rule for. What is done before leaves it hardly any.
     rules: list[normalizers.Normalizer] = [
@@ -136,11 +142,12 @@ def _character_rules(charsmap: bytes) -> list[normalizers.Normalizer]:
     ]
     if table.normalize_str("A") == "a":
         rules.append(normalizers.Lowercase())
+    stand_ins = _EXCEPTIONS | {symbol: chr(_PRIVATE_USE + number) for number, symbol in enumerate(symbols)}
     kept = {
-        character: stand_in
-        for character, stand_in in _EXCEPTIONS.items()
-        if table.normalize_str(character) == character
+        text: stand_in
+        for text, stand_in in stand_ins.items()
+        if (table.normalize_str(text) == text) == (text in _EXCEPTIONS)
     }
-    before = [normalizers.Replace(character, stand_in) for character, stand_in in kept.items()]
-    after = [normalizers.Replace(stand_in, character) for character, stand_in in kept.items()]
+    before = [normalizers.Replace(text, stand_in) for text, stand_in in kept.items()]
+    after = [normalizers.Replace(stand_in, text) for text, stand_in in kept.items()]
     return [*before, *rules, table, *after]

@@ -103,15 +103,29 @@ def test_what_looks_like_a_special_token_is_text(model_type, saves, tmp_path: Pa
 @pytest.mark.parametrize("model_type", ["unigram", "bpe"])
 def test_user_symbols_are_one_token_wherever_they_stand(model_type):
     processor, tokenizer = _trained(sentences(600, seed=1), model_type=model_type, user_symbols=("[colour]", "C++"))
-    for text in ("green[colour]house", "small C++ C++house", "house [colour]"):
+    for text in (
+        "green[colour]house",
+        "small C++ C++house",
+        "house [colour]",
+        "[colour] house",
+        "C++[colour]",
+        " C++ x",
+    ):
         assert _ids(tokenizer, [text]) == [processor.encode(text)], text
-    # At the beginning of a text, SentencePiece alone puts the mark of a word before a symbol.
-    mark, *rest = processor.encode("[colour] house")
-    assert processor.id_to_piece(mark) == "▁"
-    assert _ids(tokenizer, ["[colour] house"]) == [rest]
+    # Where there is nothing else, SentencePiece alone puts the mark of a word before a symbol.
+    assert processor.id_to_piece(processor.encode("[colour]")[0]) == "▁"
+    assert _ids(tokenizer, ["[colour]"]) == [processor.encode("[colour]")[1:]]
     symbol = processor.piece_to_id("[colour]")
     assert symbol in _ids(tokenizer, ["green[colour]house"])[0]
     assert symbol not in tokenizer.all_special_ids
+
+
+def test_a_symbol_keeps_its_case_where_case_is_folded():
+    fields = {"normalization": "nmt_nfkc_cf", "user_symbols": ("US", "USB", "①")}
+    processor, tokenizer = _trained(sentences(600, seed=1), **fields)
+    for text in ("the US and us in a house", "US ① USB 1", "USA usb", "Us"):
+        assert _ids(tokenizer, [text]) == [processor.encode(text)], text
+    assert tokenizer.tokenize("us house").count("US") == 0
 
 
 def test_case_is_folded_where_asked_for_letters_in_one_and_in_two_code_points():

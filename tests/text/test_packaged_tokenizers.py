@@ -43,9 +43,8 @@ def test_its_figures_on_texts_it_has_not_seen_are_those_of_its_card(name, file, 
     with path.open(encoding="utf-8", newline="") as lines:
         rows = list(csv.reader(lines))[has_names:]
     figures = measure(load_tokenizer("zh-en"), [row[column] for row in rows for column in columns])
-    expected = (
-        figures_table([(name, figures)]).splitlines()[-1].removesuffix("  |")
-    )  # the model to compare with is not kept
+    # The model to compare with is not kept.
+    expected = figures_table([(name, figures)]).splitlines()[-1].removesuffix("  |")
     assert expected in (FOLDER / "README.md").read_text(encoding="utf-8")
 
 

@@ -37,27 +37,11 @@ def test_the_folder_holds_the_tokenizer_its_settings_and_its_figures(tmp_path: P
 
 
 def test_the_command_trains_it_again_and_leaves_defaults_out():
-    command = shlex.split(
-        training_command(
-            Path("x/vocabulary"), _record(columns=("zh",), reading={"split": "dev"}, num_read=9000, seed=3)
-        )
-    )
-    assert command == [
+    record = _record(columns=("zh",), reading={"split": "dev"}, num_read=9000, seed=3)
+    assert shlex.split(training_command(Path("x/vocabulary"), record)) == [
         *("mmcl", "tokenizer", "train", "my lines.txt", "--output", "vocabulary", "--vocab-size", "500"),
-        *(
-            "--user-symbol",
-            "C++",
-            "--max-length",
-            "24",
-            "--column",
-            "zh",
-            "--split",
-            "dev",
-            "--sample",
-            "600",
-            "--seed",
-            "3",
-        ),
+        *("--user-symbol", "C++", "--max-length", "24", "--column", "zh", "--split", "dev"),
+        *("--sample", "600", "--seed", "3"),
     ]
 
 
