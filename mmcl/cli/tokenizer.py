@@ -172,8 +172,8 @@ def _settings(**given: Any) -> SentencePieceConfig:
         ]
         option = "--" + name.removesuffix("s").replace("_", "-")
         message = first["msg"].removeprefix("Value error, ").removeprefix("Input ")
-        near = did_you_mean(str(given[name]), known)
-        raise UserError(f"{option}: {message}, got {given[name]}.{near}".replace("..", ".")) from error
+        got = "" if first["type"] == "value_error" else f", got {given[name]}"
+        raise UserError(f"{option}: {message}{got}.{did_you_mean(str(given[name]), known)}") from error
 
 
 def _source(

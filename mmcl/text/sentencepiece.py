@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import string
 from collections.abc import Iterable, Sequence
 from typing import Literal
@@ -18,6 +19,7 @@ from mmcl.text.figures import TokenizerFigures, measure
 
 _NUM_SPECIAL_AND_BYTES = 4 + 256
 _LONGEST_LINE_BYTES = 1_000_000
+_TAKEN = re.compile("<(pad|unk|s|/s|0x[0-9A-F]{2})>")
 
 
 class SentencePieceConfig(Section):
@@ -41,9 +43,11 @@ class SentencePieceConfig(Section):
     """Share of texts that the converted tokenizer may cut otherwise than SentencePiece; above it, it is refused."""
 
     @model_validator(mode="after")
-    def _symbols_are_visible(self) -> SentencePieceConfig:
+    def _symbols_are_symbols(self) -> SentencePieceConfig:
         if any(not symbol.strip() for symbol in self.user_symbols):
             raise ValueError("a user symbol must hold more than spaces")
+        if taken := [symbol for symbol in self.user_symbols if _TAKEN.fullmatch(symbol)]:
+            raise ValueError(f"{taken[0]} is a special token or a byte, and cannot be a user symbol")
         return self
 
 

@@ -72,6 +72,7 @@ def test_a_folder_with_something_in_it_is_left_alone(lines: Path, tmp_path: Path
         ),
         (["--character-coverage", "2"], "--character-coverage: should be less than or equal to 1, got 2.0."),
         (["--user-symbol", " "], "--user-symbol: a user symbol must hold more than spaces"),
+        (["--user-symbol", "</s>"], "--user-symbol: </s> is a special token or a byte, and cannot be a user symbol"),
         (["--vocab-size", "90000"], "SentencePiece cannot train 90000 pieces on 600 texts"),
         (["--column", "titel"], 'SOURCE: no column "titel" in lines.txt (text).'),
         (["--split", "dev"], "--split: "),
