@@ -15,7 +15,6 @@ import typer
 from mmcl.cli import source_options as options
 
 if TYPE_CHECKING:
-    from mmcl.recipe_data import SourceConfig
     from mmcl.text.figures import TokenizerFigures
     from mmcl.text.inspection import CutText, TokenizerFacts
     from mmcl.text.sentencepiece import SentencePieceConfig
@@ -84,7 +83,13 @@ def train(
     )
     check_is_new(output)
     reading = {"split": split, "config": config, "format": file_format, "delimiter": delimiter}
-    opened = [_source(path, split, config, file_format, delimiter, sample is not None) for path in sources]
+    # What is drawn from is read as a stream, so that no copy of it is made on the way.
+    opened = [
+        options.source_given(path, split, config, file_format, delimiter).model_copy(
+            update={"streaming": sample is not None}
+        )
+        for path in sources
+    ]
     with _own_words("SOURCE"):
         texts, num_read = draw_texts(read_texts(opened, column or (), "SOURCE"), sample, seed)
     drawn = f"drawn evenly from {num_read:,}, seed {seed}" if len(texts) < num_read else "all that were read"
@@ -101,10 +106,7 @@ def train(
         seed=seed,
     )
     write_tokenizer(output, trained, record, figures)
-    learnt = settings.vocab_size - 260 - len(settings.user_symbols)
-    symbols = f", {len(settings.user_symbols)} symbols of yours" if settings.user_symbols else ""
-    typer.echo(f"vocabulary   {settings.vocab_size:,} pieces: {learnt:,} learnt, 256 bytes, 4 special{symbols}")
-    for line in _figure_lines(figures):
+    for line in (_vocabulary_line(settings), *_figure_lines(figures)):
         typer.echo(line)
     typer.echo(f"wrote {output}\nnext: mmcl tokenizer inspect {output} 'a text'   # or model.text.tokenizer={output}")
 
@@ -140,7 +142,7 @@ def inspect(
     facts, shown = facts_of(loaded), cut(loaded, texts or [])
     figures, longest = None, max_length or facts.max_length
     if data is not None:
-        source = _source(data, split, config, file_format, delimiter, False, limit)
+        source = options.source_given(data, split, config, file_format, delimiter, limit=limit)
         with _own_words("--data"):
             figures = measure(loaded, read_texts([source], column or (), "--data"), max_length=longest)
     if as_json:
@@ -176,19 +178,6 @@ def _settings(**given: Any) -> SentencePieceConfig:
         raise UserError(f"{option}: {message}{got}.{did_you_mean(str(given[name]), known)}") from error
 
 
-def _source(
-    path: str,
-    split: str | None,
-    config: str | None,
-    file_format: str | None,
-    delimiter: str | None,
-    is_stream: bool,
-    limit: int | None = None,
-) -> SourceConfig:
-    source = options.source_given(path, split, config, file_format, delimiter, None, limit)
-    return source.model_copy(update={"streaming": is_stream})
-
-
 @contextmanager
 def _own_words(place: str) -> Iterator[None]:
     """Name options where a mistake names keys of a source."""
@@ -200,6 +189,15 @@ def _own_words(place: str) -> Iterator[None]:
         message = re.sub(rf"{place}\.(split|config|format|delimiter)\b", r"--\1", str(error))
         message = message.replace(f"{place}.path:", f"{place}:").replace("name those of the texts", "give --column")
         raise UserError(message.replace("max_mismatch allows", "--max-mismatch allows")) from error
+
+
+def _vocabulary_line(settings: SentencePieceConfig) -> str:
+    from mmcl.text.sentencepiece import NUM_SPECIAL_AND_BYTES
+
+    symbols = len(settings.user_symbols)
+    learnt = settings.vocab_size - NUM_SPECIAL_AND_BYTES - symbols
+    of_yours = f", {symbols} symbols of yours" if symbols else ""
+    return f"vocabulary   {settings.vocab_size:,} pieces: {learnt:,} learnt, 256 bytes, 4 special{of_yours}"
 
 
 def _fact_lines(name: str, facts: TokenizerFacts) -> Iterator[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Any
 
 from mmcl.data.captions import NO_CAPTION, captions_of
@@ -30,7 +31,7 @@ def read_texts(sources: Sequence[SourceConfig], columns: Sequence[str] = (), key
     """
     for config in sources:
         if config.path == STANDARD_INPUT:
-            yield from _lines_of_standard_input()
+            yield from islice(_lines_of_standard_input(), config.limit)
             continue
         source = open_source(config, key)
         with reading(key, config.path, "texts"):

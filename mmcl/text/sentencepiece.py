@@ -17,7 +17,7 @@ from mmcl.section import Section
 from mmcl.text.fast_tokenizer import BOS_ID, EOS_ID, PAD_ID, UNK_ID, convert
 from mmcl.text.figures import TokenizerFigures, measure
 
-_NUM_SPECIAL_AND_BYTES = 4 + 256
+NUM_SPECIAL_AND_BYTES = 4 + 256
 _LONGEST_LINE_BYTES = 1_000_000
 _TAKEN = re.compile("<(pad|unk|s|/s|0x[0-9A-F]{2})>")
 
@@ -25,7 +25,7 @@ _TAKEN = re.compile("<(pad|unk|s|/s|0x[0-9A-F]{2})>")
 class SentencePieceConfig(Section):
     """How a vocabulary is trained and converted."""
 
-    vocab_size: int = Field(default=8000, gt=_NUM_SPECIAL_AND_BYTES)
+    vocab_size: int = Field(default=8000, gt=NUM_SPECIAL_AND_BYTES)
     """Pieces, the 4 special and the 256 byte pieces included."""
     model_type: Literal["unigram", "bpe"] = "unigram"
     """How texts are cut: by the likeliest pieces, or by merging the most frequent neighbours."""

@@ -44,6 +44,8 @@ def test_texts_of_columns_and_lines_come_without_empty_ones(table: Path, tmp_pat
 def test_standard_input_is_read_by_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO("\ufeff一\r\n\n two \n".encode())))
     assert _read("-") == ["一", " two "]
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(b"one\ntwo\n")))
+    assert list(read_texts([SourceConfig(path="-", limit=1)])) == ["one"]
     monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(b"one\n\xff\n")))
     with pytest.raises(UserError, match="standard input, line 2: not UTF-8"):
         _read("-")
