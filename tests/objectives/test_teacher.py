@@ -12,7 +12,8 @@ from mmcl.embedder import ModelEmbedder
 from mmcl.model import TwoTower, build_model
 from mmcl.objectives.teacher import Teacher
 from mmcl.recipe_model import ModelConfig
-from tests.tiny import save_tokenizer, vit_bert_pair
+from tests.tiny import bert_alone, save_tokenizer, vit_bert_pair
+from tests.towers import sentence_models
 
 TEXTS = ["a small knight", "black arrow two", "beta"]
 OTHER_MEAN = (0.1, 0.2, 0.3)
@@ -82,3 +83,10 @@ def test_it_follows_the_students_precision(student: TwoTower, tokenizer: str) ->
     teacher = Teacher(build_model(vit_bert_pair(tokenizer), seed=1), student)
     teacher.follow(student.double())
     assert teacher.encode(batch_for(student, TEXTS), "image.0").dtype == torch.float64
+
+
+def test_a_model_of_sentence_transformers_teaches_texts_alone(tokenizer: str, tmp_path: Path) -> None:
+    peer, student = sentence_models.save(tmp_path, tokenizer, "cls"), build_model(bert_alone(tokenizer))
+    expected = peer.encode(TEXTS, normalize_embeddings=True)
+    teacher = Teacher.of(str(tmp_path / "model"), student)
+    torch.testing.assert_close(teacher.encode(batch_for(student, TEXTS), "text.0"), torch.from_numpy(expected))
