@@ -86,8 +86,13 @@ def config_from_dict(fields: dict[str, Any], extra: dict[str, Any] | None = None
     config_class = _config_class(fields["model_type"])
     _check_names(config_class, fields, "config")
     given = {name: value for name, value in fields.items() if name != "model_type"}
+    extra = dict(extra or {})
+    # Some, such as ModernBERT's, have ids of BERT's names beside these, by default those of their own vocabulary.
+    known = inspect.signature(config_class.__init__).parameters
+    aliases = {"cls_token_id": "bos_token_id", "sep_token_id": "eos_token_id"}
+    extra |= {name: extra[other] for name, other in aliases.items() if name in known and other in extra}
     try:
-        return config_class(**{**given, **(extra or {})})
+        return config_class(**{**given, **extra})
     except (ValueError, TypeError, StrictDataclassError) as error:
         raise UserError(f"config of {fields['model_type']}: {' '.join(str(error).split())}") from error
 

@@ -8,7 +8,14 @@ from transformers import BertConfig, BertModel, ViTConfig, ViTModel
 from transformers import logging as transformers_logging
 
 from mmcl.errors import UserError
-from mmcl.towers.loading import default_preprocessing, load_backbone, load_config, num_positions, quiet_transformers
+from mmcl.towers.loading import (
+    config_from_dict,
+    default_preprocessing,
+    load_backbone,
+    load_config,
+    num_positions,
+    quiet_transformers,
+)
 from tests.towers import tiny_configs as tiny
 
 
@@ -51,6 +58,13 @@ def test_positions_are_those_of_the_table() -> None:
     model = ViTModel(ViTConfig(**tiny.PATCHES))
     model.config = config
     assert num_positions(model) == config.max_position_embeddings, "a model without a table: what its config says"
+
+
+def test_the_special_tokens_of_a_fresh_model_are_the_tokenizers_by_whatever_names() -> None:
+    ids = {"vocab_size": 300, "pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 3}
+    modern = config_from_dict({"model_type": "modernbert"}, ids)
+    assert (modern.bos_token_id, modern.eos_token_id, modern.cls_token_id, modern.sep_token_id) == (2, 3, 2, 3)
+    assert not hasattr(config_from_dict({"model_type": "bert"}, ids), "cls_token_id")
 
 
 def test_default_preprocessing_takes_the_size_of_the_config() -> None:
