@@ -94,6 +94,10 @@ def inspect_data(
         guesses[role] = Guess(role, role, "as it is called")
         tell(str(guesses[role]))
     recipe = load_recipe(base, {"data.train": data.path, **({_model_key(base): model} if model is not None else {})})
+    needs = None
+    if base in _TAKEN_BY_NAME:
+        needs = RowNeeds.of(recipe.chosen_objectives, 0)
+        roles = resolve_roles(source, columns, needs.reasons)
     name, tokenizer, reason = _tokenizer(recipe) if roles.text is not None else ("", None, "")
     look = look_at_rows(
         source,
@@ -102,6 +106,7 @@ def inspect_data(
         recipe.data.max_pixels,
         tokenizer,
         lambda num_read: progress(num_read, len(source.dataset)),
+        needs,
     )
     return Inspection(source, guesses, columns, base, recipe, look, _lengths(look, tokenizer, name, reason))
 

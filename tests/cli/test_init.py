@@ -198,6 +198,16 @@ def test_pairs_of_texts_become_a_recipe_for_pairs(
     assert code == 0, err
 
 
+def test_pairs_that_a_run_would_stop_at_are_told_of(here: Path, mmcl: Main, models: Path) -> None:
+    rows = [{"anchor": _caption(row), "positive": f"x {row}", "score": "good" if row else "1.5"} for row in range(20)]
+    write_lines(here / "pairs.jsonl", rows)
+    code, out, err = mmcl("init", "pairs.jsonl", "--model", str(models / "text"))
+    assert code == 2, err
+    assert "scores     19 rows without a score" in out, err
+    assert "the score is 'good', which is no number" in err
+    assert not (here / "pairs.yaml").exists()
+
+
 def test_lengths_that_cannot_be_counted_are_said_and_stop_nothing(here: Path, mmcl: Main) -> None:
     write_lines(here / "rows.jsonl", _rows(here))
     code, out, _ = mmcl("init", "rows.jsonl")
