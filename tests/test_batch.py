@@ -81,5 +81,8 @@ def test_moving_moves_everything_there_is() -> None:
 def test_texts_go_with_their_tokens() -> None:
     batch = random_batch(5, 4)
     strings = ("a", "b", "c", "d", "e")
-    batch = replace(batch, texts=(replace(batch.texts[0], strings=strings),))
-    assert batch.part(1, 3).to(torch.device("cpu")).texts[0].strings == ("b", "c")
+    batch = replace(batch, texts=(replace(batch.texts[0], strings=strings, text_ids=torch.arange(5)),))
+    tokens = batch.part(1, 3).to(torch.device("cpu")).texts[0]
+    assert tokens.strings == ("b", "c")
+    assert tokens.text_ids is not None
+    assert tokens.text_ids.tolist() == [1, 2]

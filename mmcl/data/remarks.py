@@ -81,7 +81,7 @@ def remarks_on(facts: RowFacts, tokenizer: TextTokenizer | None) -> Iterator[str
     is_learnt[facts.positions] = True
     if num_sharing := scan.texts.count_sharing(is_learnt):
         how = "after normalisation" + (", but for numbers, addresses and names" if facts.is_templated else "")
-        yield f"{num_sharing / num_rows:.1%} of the rows share a text with another {how}: masked, never negatives"
+        yield f"{num_sharing / num_rows:.1%} of the rows share a text with another {how}: never negatives of each other"
     if (unused := num_rows - facts.num_drawn) > 0:
         yield f"each epoch leaves out {unused:,} rows, others each time, so that all batches are full"
     if tokenizer is not None and (num_cut := count_cut(scan, tokenizer)):

@@ -43,8 +43,9 @@ class MoCoV3Objective(Objective):
             F.normalize(self.twin.project(encoded.take_keys(key, view, rows.rows)), dim=-1)
             for key, view in zip(encoded.keys[self.name], self.views, strict=True)
         ]
+        texts = encoded.text_ids(self.views, rows)
         losses = [
-            info_nce_loss(query, key, 1 / self.temperature, rows.group_ids, across=rows.across)
+            info_nce_loss(query, key, 1 / self.temperature, rows.group_ids, text_ids=texts, across=rows.across)
             for query, key in zip(queries, reversed(keys), strict=True)
         ]
         factor, num_rows = 2 * self.temperature, rows.across.total

@@ -68,7 +68,7 @@ def test_rows_that_share_a_text_in_whatever_role_are_counted(tmp_path: Path) -> 
     rows[1]["positive"], rows[2]["negatives"] = " T0 ", "P3"
     file = write_lines(tmp_path / "a.jsonl", rows)
     pairs = ("text.0", "text.1", "text.2")
-    said = "30.0% of the rows share a text with another after normalisation: masked, never negatives"
+    said = "30.0% of the rows share a text with another after normalisation: never negatives of each other"
     assert said in _remarks(file, pairs)
     assert not any("share a text" in remark for remark in _remarks(file, pairs, equal_texts="never"))
     templated = _remarks(file, pairs, equal_texts="templated")

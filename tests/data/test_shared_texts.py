@@ -28,7 +28,7 @@ def test_a_row_shares_its_anchor_or_positive_with_any_text_of_another() -> None:
 
 
 def test_rows_of_several_sources_are_counted_on() -> None:
-    first, second = keys_of(("a", "b", "c")), keys_of(("x", "y", "z"), ("a", "d", "e"))
+    first, second = keys_of(("a", "b", "c")), keys_of(("a", "d", "e"), ("x", "y", "z"))
     assert TextKeys.joined([(first, 0), (second, 1)]).count_sharing(np.ones(3, dtype=bool)) == 2
 
 

@@ -14,9 +14,10 @@ from mmcl.batch import PairBatch
 from mmcl.losses.clip import clip_loss
 from mmcl.losses.info_nce import info_nce_loss
 from mmcl.losses.simcse import simcse_loss
+from mmcl.objectives.configs.base import HeadConfig
 from mmcl.objectives.configs.cross_modal import CLIPConfig, InfoNCEConfig, SigLIPConfig
 from mmcl.objectives.configs.labels import MarginConfig, SupConConfig, TripletConfig
-from mmcl.objectives.configs.momentum import MoCoConfig
+from mmcl.objectives.configs.momentum import MoCoConfig, MoCoV3Config
 from mmcl.objectives.configs.views import NPairConfig, SimCLRConfig, SimCSEConfig, SupervisedSimCSEConfig
 from tests.objectives.small_modules import batch_of, embeddings_of, module_of, step
 from tests.objectives.steps import (
@@ -109,6 +110,7 @@ OVER_PROCESSES: list[Any] = [
     SupervisedSimCSEConfig(memory=16, keep_head=False, views=(*TEXTS, "text.2", "text.3"), hard_negative_weight=0.5),
     NPairConfig(memory=16, views=TEXTS),
     MoCoConfig(queue_size=16, views=TEXTS),
+    MoCoV3Config(head=None, predictor=HeadConfig(output_dim=None, batch_norm=False), views=TEXTS),
     SupConConfig(memory=16, views=TEXTS),
     TripletConfig(memory=16, views=("image.0", "text.0")),
     MarginConfig(memory=16, views=TEXTS, positives="labels"),
