@@ -93,7 +93,7 @@ def open_text_rows(
 def validation_text_rows(recipe: Recipe, data: TrainData, needs: TextNeeds) -> TextRows | None:
     """Return the held-out rows of a recipe as texts; None when ``data.validation`` is 0.
 
-    Of several sources, those count that have the columns and are no replay.
+    Of several sources, those count that have the columns; of a replay no row is held out.
 
     Raises:
         UserError: none has, or for whatever is wrong with a source of their own.
@@ -103,9 +103,8 @@ def validation_text_rows(recipe: Recipe, data: TrainData, needs: TextNeeds) -> T
         return open_text_rows(config.validation, config.columns, needs, "data.validation")
     if config.validation == 0:
         return None
-    targets = [each for each in data.sources if not each.is_replay]
     parts, refused = [], None
-    for each in targets:
+    for each in data.sources:
         positions = each.own(data.held_out)
         try:
             roles = _roles(each.source, each.columns, needs, each.columns_key)

@@ -115,7 +115,7 @@ def held_out(recipe: Recipe, needs: TextNeeds = PAIRS) -> TextRows | None:
 
 
 def test_held_out_rows_are_those_of_the_split_with_all_that_a_task_needs(tmp_path: Path) -> None:
-    lines = [f"alpha {row},beta {row},{row},{row // 2}" for row in range(40)]
+    lines = [f"alpha {row},beta {row},{row},{row % 20}" for row in range(40)]
     train = save(tmp_path / "one", "a,p,score,group", *lines, name="one.csv")
     recipe = recipe_of(tmp_path, train, validation=0.3)
     rows = held_out(recipe, TextNeeds("sts", score=True))
@@ -125,10 +125,11 @@ def test_held_out_rows_are_those_of_the_split_with_all_that_a_task_needs(tmp_pat
     for anchors, positives, score in zip(rows.anchors, rows.positives, rows.scores, strict=True):
         assert score is not None
         assert (anchors, positives) == ([f"alpha {score:.0f}"], [f"beta {score:.0f}"])
-    assert len(set(rows.groups)) == len(rows.groups) // 2
+    own = [(score or 0) % 20 for score in rows.scores]  # two rows of each group, far apart
+    assert len(set(zip(rows.groups, own, strict=True))) == len(set(rows.groups)) == len(own) // 2
     assert held_out(recipe_of(tmp_path, train, validation=0)) is None
-    own = save(tmp_path, "a,p", "x,y", name="own.csv")
-    validation = held_out(recipe_of(tmp_path, train, validation=own))
+    other = save(tmp_path, "a,p", "x,y", name="own.csv")
+    validation = held_out(recipe_of(tmp_path, train, validation=other))
     assert validation is not None
     assert (validation.name, validation.anchors) == ("own.csv", [["x"]])
 
