@@ -31,7 +31,7 @@ def convert(serialized: bytes, max_length: int) -> PreTrainedTokenizerFast:
     What looks like a special token or a byte piece in a text (``</s>``, ``<0x41>``) is text, as in SentencePiece:
     nobody's captions end a text early. Where it is known to differ: a text that is nothing but a user symbol has no
     empty word before it; marks on a mark or on a compatibility character are put into canonical order and composed,
-    which SentencePiece does not do.
+    which SentencePiece does not do; and of two cuts that are equally likely the other may be taken.
 
     Args:
         serialized: the bytes of a ``.model`` file, unigram or BPE, with byte pieces and the special ids of this module.

@@ -48,12 +48,18 @@ def _is_explained(text: str) -> bool:
     )
 
 
+def _are_equal(processor, *cuts: list[int]) -> bool:
+    """Whether cuts of one text are equally likely: which of them is taken hangs on how sums are rounded."""
+    first, second = (sum(map(processor.get_score, ids)) for ids in cuts)
+    return processor.decode(cuts[0]) == processor.decode(cuts[1]) and abs(first - second) < 1e-3
+
+
 def _assert_parity(texts: list[str], processor, tokenizer: PreTrainedTokenizerFast) -> None:
     assert len(texts) >= 3000
     ours, theirs = _ids(tokenizer, texts), [processor.encode(text) for text in texts]
-    missed = [text for text, a, b in zip(texts, ours, theirs, strict=True) if a != b]
+    missed = {text: (a, b) for text, a, b in zip(texts, ours, theirs, strict=True) if a != b}
     assert len(missed) < 0.005 * len(texts)
-    assert [text for text in missed if not _is_explained(text)] == []
+    assert [text for text, cuts in missed.items() if not (_is_explained(text) or _are_equal(processor, *cuts))] == []
     for text, ids in zip(texts, theirs, strict=True):
         if text not in missed:
             assert tokenizer.decode(ids) == processor.decode(ids), text
