@@ -21,7 +21,7 @@ PAD_ID, UNK_ID, BOS_ID, EOS_ID = range(4)
 # Characters that SentencePiece's tables leave alone against the rule, each with a stand-in that Unicode keeps for the
 # inside of programs: NFKC would make "~" of the first, and lower case two code points of the second.
 _EXCEPTIONS = {"～": "\ufdd0", "İ": "\ufdd1"}
-_PRIVATE_USE = 0x10F800  # of the stand-ins of symbols; the end of Unicode's last private area
+_PRIVATE_USE = 0x100000  # of the stand-ins of symbols; the beginning of Unicode's last private area
 _NEVER_IN_TEXT = (PieceType.CONTROL, PieceType.UNKNOWN, PieceType.BYTE)
 
 
