@@ -156,7 +156,9 @@ def _check_modalities(tasks: Sequence[Any], modalities: Sequence[str]) -> None:
     for task in tasks:
         missing = sorted(set(task.metadata.modalities) - set(modalities))
         if missing:
-            raise EvaluationError(f"{task.metadata.name} needs a model of {' and '.join(missing)}; this one is not")
+            raise EvaluationError(
+                f"{task.metadata.name} needs a model that embeds {' and '.join(missing)} too; nothing was judged"
+            )
 
 
 def _judge(encoder: Any, task: Any, cache: Any, batch_size: int) -> tuple[float | None, str]:

@@ -70,7 +70,7 @@ def evaluate(
     from mmcl.embedder import load
     from mmcl.errors import UserError
     from mmcl.recipe_data import ColumnsConfig, SourceConfig
-    from mmcl.training.judge import build_tasks, judge
+    from mmcl.training.judge import build_tasks, check_modalities, judge
     from mmcl.training.results import new_results_folder, write_results
 
     if suite is not None:
@@ -102,6 +102,7 @@ def evaluate(
     configs = [_task_config(name, source, given) for name in task]
     embedder = load(model, batch_size=batch_size)
     with _own_words():
+        check_modalities(configs, embedder.modalities)
         tasks = build_tasks(configs, columns, tell=lambda line: typer.echo(line, err=True))
     results = judge(embedder, tasks)
     if folder is not None:
@@ -137,6 +138,7 @@ def _own_words() -> Iterator[None]:
     except UserError as error:
         message = re.sub(r"evaluate\.\d+\.(data|train|corpus)\.path", r"--\1", str(error))
         message = re.sub(r"evaluate\.\d+\.train\.", "--train-", message)
+        message = re.sub(r"evaluate\.\d+(?=: )", "--task", message)
         message = re.sub(r"evaluate\.\d+\.(?:data\.|columns\.)?", "--", message)
         raise UserError(message) from error
 

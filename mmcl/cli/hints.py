@@ -24,6 +24,10 @@ def next_steps(run: Run) -> list[str]:
         ]
     elif run.modalities == ("text",):
         steps = [
+            (
+                "judge it on graded pairs of your own",
+                f"mmcl evaluate {path} --task sts --data pairs.csv --text A --positive B --score SCORE",
+            ),
             ("embed with it in Python", f"{loaded}.encode_texts(['a text'])"),
             ("open it without mmcl", f"sentence_transformers.SentenceTransformer({str(run.model)!r})"),
         ]

@@ -25,7 +25,7 @@ def evaluate_suite(model: str, suite: str, folder: Path, batch_size: int, as_jso
     from mmcl.embedder import load
     from mmcl.errors import UnreachableError, UserError, writing
 
-    if not suite.startswith(_MTEB):
+    if not suite.startswith(_MTEB) or suite == _MTEB:
         raise UserError(
             f'--suite: unknown suite "{suite}" (known: {_MTEB}NAMES, where NAMES are benchmarks and tasks of MTEB, '
             f"for example '{_MTEB}STSBenchmark,SICK-R')"

@@ -116,7 +116,7 @@ def test_a_model_of_texts_is_judged_by_every_task_of_texts(
         (["-t", "triplet_accuracy", "--negatives", "m"], '--negatives: no column "m" in pairs.csv'),
         (["-t", "pair_classification", "--label", "s"], '--label: the label of a pair must be 1 or 0, .* got "2"'),
         (["-t", "text_retrieval", "--corpus", "no/such.csv"], "--corpus: there is no no/such.csv"),
-        (["-t", "retrieval"], "retrieval needs pictures: pairs.csv has no image column"),
+        (["-t", "retrieval"], "--task: retrieval needs a model with a image tower"),
     ],
 )
 def test_a_mistake_in_what_texts_are_judged_by_is_one_message(

@@ -33,8 +33,8 @@ def test_the_end_of_a_run_says_that_it_waited_for_data() -> None:
     ("run", "has", "has_not"),
     [
         (IMAGE, ["--task knn", "encode_images", "vision/transfer"], ["text", "retrieval", "clip/"]),
-        (TEXT, ["encode_texts", "SentenceTransformer('runs/mine/model')", "text/simcse"], ["image", "--task", "clip/"]),
-        (STATIC, ["encode_texts", "SentenceTransformer('runs/mine/model')"], ["image", "--task", "mmcl train"]),
+        (TEXT, ["--task sts", "encode_texts", "SentenceTransformer('runs/mine/model')", "text/simcse"], ["image"]),
+        (STATIC, ["--task sts", "encode_texts", "SentenceTransformer('runs/mine/model')"], ["image", "mmcl train"]),
         (JOINT, ["--task retrieval", "encode_texts", "mmcl embed", "--model runs/mine"], ["vision/", "knn"]),
     ],
     ids=["image", "text", "static", "joint"],

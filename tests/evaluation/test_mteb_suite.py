@@ -120,7 +120,7 @@ def test_a_task_of_pictures_is_refused_before_any_is_judged(tmp_path: Path) -> N
 
     embedder = TextsOnly()
     tasks = [mock("MockSTSTask"), mock("MockAny2AnyRetrievalT2ITask")]
-    with pytest.raises(EvaluationError, match="MockAny2AnyRetrievalT2I needs a model of image"):
+    with pytest.raises(EvaluationError, match="MockAny2AnyRetrievalT2I needs a model that embeds image too"):
         judge_by_mteb(embedder, "mmcl/texts", tasks, tmp_path)
     assert embedder.num_texts == 0
 
