@@ -4,7 +4,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help quickstart test lint methods labels joint joint-weights forgetting losses input sentence-step clean
+.PHONY: help quickstart test lint methods labels joint joint-weights forgetting sentences cross-lingual losses input \
+	sentence-step clean
 
 help:
 	@echo "make quickstart   train a small CLIP from scratch, judge it, write a report (about five minutes on two cores)"
@@ -17,6 +18,8 @@ help:
 	@echo "make forgetting EMOJI=... CLOTHING=...   what eight ways to fine-tune gain and forget: docs/forgetting.md (about three quarters of an hour)"
 	@echo "make losses       the losses beside open_clip, sentence-transformers and lightly (about a quarter of an hour)"
 	@echo "make input        JPEG files to batches, beside open_clip's transform, interleaved (about four minutes)"
+	@echo "make sentences TEXT=...   sentence encoders from scratch, judged by STS-B in two languages: docs/sts.md (about half an hour)"
+	@echo "make cross-lingual EMOJI=...   drawings with names in two languages: docs/cross-lingual.md (about half an hour)"
 	@echo "make sentence-step [SENTENCES=...]   a step of SimCSE beside sentence-transformers' trainer (under ten minutes on two cores)"
 	@echo "make clean        remove the virtual environment"
 
@@ -46,6 +49,12 @@ joint-weights: $(READY)
 
 forgetting: $(READY)
 	$(BIN)/python -m benchmarks.forgetting --emoji $(EMOJI) --clothing $(CLOTHING)
+
+sentences: $(READY)
+	$(BIN)/python -m benchmarks.sts --text $(TEXT)
+
+cross-lingual: $(READY)
+	$(BIN)/python -m benchmarks.cross_lingual --emoji $(EMOJI)
 
 losses input: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.$@
