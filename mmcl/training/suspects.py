@@ -180,8 +180,11 @@ def find_suspects(
 
 def _compares_texts(config: AnyObjective) -> bool:
     views = config.views[:2]
-    has_negatives = config.most_negatives(DataFacts(batch_size=2)) is not None
-    return has_negatives and not config.needs_labels and len(views) == 2 and set(map(modality_of, views)) == {"text"}
+    if len(views) < 2 or set(map(modality_of, views)) != {"text"} or config.needs_labels:
+        return False
+    # MoCo's keys are a momentum encoder's, and its negatives of past steps.
+    is_encoded = config.encoded_views[:2] == views
+    return is_encoded and config.most_negatives(DataFacts(batch_size=2)) is not None
 
 
 def _pair_of(batch: PairBatch, output: StepOutput, views: tuple[str, ...]) -> _Pair:

@@ -13,6 +13,7 @@ from mmcl.batch import PairBatch, TokenBatch
 from mmcl.module import StepOutput
 from mmcl.objectives.configs.cross_modal import CLIPConfig, InfoNCEConfig
 from mmcl.objectives.configs.labels import SupConConfig
+from mmcl.objectives.configs.momentum import MoCoConfig
 from mmcl.objectives.configs.views import SimCSEConfig, SupervisedSimCSEConfig
 from mmcl.training.suspects import SuspectFinder, find_suspects
 from tests.tiny import random_batch
@@ -137,3 +138,8 @@ def test_rows_without_one_of_the_texts_are_passed_over() -> None:
 def test_only_texts_among_texts_are_looked_at(config: Any) -> None:
     assert not finder(config).views
     assert finder(InfoNCEConfig(views=("text.0", "text.1"))).views == {"info_nce": ("text.0", "text.1")}
+
+
+@pytest.mark.parametrize("views", [("text.0", "text.1"), ("text.0", "text.0")])
+def test_keys_that_the_model_itself_does_not_encode_are_passed_over(views: tuple[str, str]) -> None:
+    assert finder(MoCoConfig(views=views)).observe(9, batch_of(), output_of(ANCHORS, POSITIVES), None) == ({}, [])
