@@ -25,17 +25,19 @@ class Teacher:
     it into training mode. A run that is resumed builds it again, from the same name or from the same start.
 
     It sees the very pictures that the student sees, crop and flip included (arXiv:2106.05237), scaled to its own size
-    and normalised by its own mean and deviation; texts are cut into its own tokens.
+    and normalised by its own mean and deviation; texts are cut into its own tokens, behind its own default prompt.
+    Where it would cut them as the student does, it takes the student's tokens, prompts of the recipe included.
 
     Args:
         model: the teacher; a copy of the student, or a model of its own.
-        student: whose tokens it takes where their tokenizers are the same.
+        student: whose tokens it takes where their tokenizers and default prompts are the same.
     """
 
     def __init__(self, model: TwoTower, student: TwoTower) -> None:
         self.model = model.requires_grad_(False).eval()
         mine, its = model.tokenizer, student.tokenizer
-        self.shares_tokens = mine is None or its is None or mine.fingerprint() == its.fingerprint()
+        is_the_same = mine is None or its is None or mine.fingerprint() == its.fingerprint()
+        self.shares_tokens = is_the_same and model.prompts.before([""]) == student.prompts.before([""])
 
     @classmethod
     def of(cls, name: str | None, student: TwoTower) -> Teacher:
@@ -95,7 +97,7 @@ class Teacher:
             return tokens
         assert self.model.tokenizer is not None
         assert tokens.strings is not None  # the loader keeps them
-        return self.model.tokenizer(tokens.strings).to(tokens.input_ids.device)
+        return self.model.tokenizer(self.model.prompts.before(tokens.strings)).to(tokens.input_ids.device)
 
     def _nothing(self) -> Tensor:
         # Attention does not take a batch of no rows.

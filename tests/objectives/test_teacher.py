@@ -12,6 +12,7 @@ from mmcl.embedder import ModelEmbedder
 from mmcl.model import TwoTower, build_model
 from mmcl.objectives.teacher import Teacher
 from mmcl.recipe_model import ModelConfig
+from mmcl.text.prompts import Prompts
 from tests.tiny import bert_alone, save_tokenizer, vit_bert_pair
 from tests.towers import sentence_models
 
@@ -59,6 +60,14 @@ def test_texts_are_cut_into_its_own_tokens(student: TwoTower, tmp_path: Path) ->
 def test_of_a_tokenizer_that_is_the_same_the_tokens_are_shared(student: TwoTower, tokenizer: str) -> None:
     assert Teacher(build_model(vit_bert_pair(tokenizer), seed=1), student).shares_tokens
     assert not Teacher(build_model(other(tokenizer, 16, 5), seed=1), student).shares_tokens
+
+
+def test_texts_go_behind_its_own_default_prompt(student: TwoTower, tokenizer: str) -> None:
+    model = build_model(vit_bert_pair(tokenizer), seed=1)
+    assert model.tokenizer is not None
+    model.tokenizer.prompts = Prompts({"query": "black "}, default="query")
+    found = Teacher(model, student).encode(batch_for(student, TEXTS), "text.0")
+    torch.testing.assert_close(found, torch.from_numpy(ModelEmbedder(model, "teacher").encode_texts(TEXTS)))
 
 
 def test_pictures_are_scaled_to_its_size_and_normalised_by_its_mean(student: TwoTower, tokenizer: str) -> None:
