@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
+from evaluation.tasks.text_retrieval import DOCUMENT_PROMPTS, QUERY_PROMPTS
 from mmcl.data.captions import captions_of, normalise_text
 from mmcl.data.cells import Column, read_cells
 from mmcl.data.columns import Roles, resolve_roles
@@ -73,8 +74,9 @@ def mine_rows(
 ) -> MineReport:
     """Write the rows of a data set with the hardest negative captions that a model finds for each.
 
-    Pictures are compared with the captions of all rows, or texts with the positives of all rows. Held in memory are one
-    vector for each row and for each different text.
+    Pictures are compared with the captions of all rows, or texts with the positives of all rows; then the model's
+    prompts ``query`` and ``document`` go before the two, where it has such. Held in memory are one vector for each row
+    and for each different text.
 
     Args:
         embedder: the model.
@@ -95,7 +97,8 @@ def mine_rows(
     source = open_source(config)
     roles, what = _settle(source, columns or ColumnsConfig(), embedder, anchor)
     texts = _Texts.of(source, roles, roles.text if what == "image" else roles.positive)
-    candidates = embedder.encode_texts(texts.candidates)
+    prompt = _prompt_of(embedder, DOCUMENT_PROMPTS) if what == "text" else None
+    candidates = embedder.encode_texts(texts.candidates, prompt)
     rows, anchors = _embed_anchors(embedder, source, roles, what, texts.has_own, progress)
     positives = _scores_of_own(anchors, candidates, [texts.own[row] for row in rows.tolist()])
     found = find_negatives(anchors, positives, candidates, texts.of_groups(rows), choice or Choice())
@@ -123,6 +126,10 @@ def _settle(
     embedder.model.towers.require("text")
     needed = {"image": ""} if what == "image" else {"positive": "without pictures, pairs of texts are compared"}
     return resolve_roles(source, columns, {"text": "", **needed}), what
+
+
+def _prompt_of(embedder: ModelEmbedder, names: tuple[str, ...]) -> str | None:
+    return next((name for name in names if name in embedder.prompts), None)
 
 
 @dataclass(frozen=True)
@@ -189,7 +196,8 @@ def _embed_anchors(
     if what == "image":
         check_paths_exist(reader, len(source.dataset))
     chosen = replace(source, dataset=source.dataset.select(rows))
-    every = RowsToEmbed(chosen, what, column, None, RowReader(chosen, roles, (part,)))
+    prompt = _prompt_of(embedder, QUERY_PROMPTS) if what == "text" else None
+    every = RowsToEmbed(chosen, what, column, None, RowReader(chosen, roles, (part,)), prompt)
     places, vectors = [], []
     progress(0, len(every))
     for start in range(0, len(every), _ROWS_AT_A_TIME):

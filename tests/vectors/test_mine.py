@@ -128,6 +128,20 @@ def test_pairs_of_texts_look_among_positives(tokenizer: str, tmp_path: Path) -> 
         assert made["negatives"] == [text for text in nearest if text not in row["positive"]]
 
 
+def test_pairs_of_texts_are_compared_behind_the_prompts_of_query_and_document(tokenizer: str, tmp_path: Path) -> None:
+    prompts = {"query": "black ", "passage": "two small "}
+    embedder = ModelEmbedder(build_model(bert_alone(tokenizer).model_copy(update={"prompts": prompts})), "bert")
+    scramble(embedder.model)
+    rows = [{"text": word, "positive": f"{WORDS[(n + 3) % 9]} {word}"} for n, word in enumerate(WORDS[:9])]
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    report = mined(embedder, tmp_path / "a.jsonl", tmp_path / "m.parquet", choice=Choice(8, None, None))
+    anchors = embedder.encode_texts([row["text"] for row in rows], "query")
+    scores = anchors @ embedder.encode_texts([row["positive"] for row in rows], "passage").T
+    found = pq.read_table(report.output)["negatives"].to_pylist()
+    for number, (own, made) in enumerate(zip(scores, found, strict=True)):
+        assert made == [rows[place]["positive"] for place in np.argsort(-own) if place != number]
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
