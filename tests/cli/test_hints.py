@@ -33,7 +33,7 @@ def test_the_end_of_a_run_says_that_it_waited_for_data() -> None:
     ("run", "has", "has_not"),
     [
         (IMAGE, ["--task knn", "encode_images", "vision/transfer"], ["text", "retrieval", "clip/"]),
-        (TEXT, ["--task sts", "encode_texts", "SentenceTransformer('runs/mine/model')", "text/simcse"], ["image"]),
+        (TEXT, ["--task sts", "encode_texts", "SentenceTransformer('runs/mine/model')", "text/pairs"], ["image"]),
         (STATIC, ["--task sts", "encode_texts", "SentenceTransformer('runs/mine/model')"], ["image", "mmcl train"]),
         (JOINT, ["--task retrieval", "encode_texts", "mmcl embed", "--model runs/mine"], ["vision/", "knn"]),
     ],
