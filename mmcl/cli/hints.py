@@ -32,7 +32,7 @@ def next_steps(run: Run) -> list[str]:
             ("open it without mmcl", f"sentence_transformers.SentenceTransformer({str(run.model)!r})"),
         ]
         if not run.is_static:
-            on_pairs = f"mmcl train text/pairs model.text.name={path} model.text.pooling=auto data=pairs.csv --dry-run"
+            on_pairs = f"mmcl train text/pairs model.text.name={path} data=pairs.csv --dry-run"
             steps.append(("fine-tune it on pairs of texts", on_pairs))
     else:
         steps = [
