@@ -78,6 +78,7 @@ def check(
     config: options.Config = None,
     file_format: options.Format = None,
     delimiter: options.Delimiter = None,
+    column_names: options.ColumnNames = None,
     image_root: options.ImageRoot = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Look at the first so many rows only.")] = None,
     max_unreadable: options.MaxUnreadable = options.DEFAULT_MAX_UNREADABLE,
@@ -96,19 +97,22 @@ def check(
     from mmcl.errors import UserError
 
     if _is_recipe(data):
-        given = (held_out, held_out_split, image, text, group, label, model, split, config, file_format, delimiter)
+        given = (held_out, held_out_split, image, text, group, label, model)
+        read_as = (split, config, file_format, delimiter, column_names)
         is_default = image_root is None and limit is None and max_unreadable == options.DEFAULT_MAX_UNREADABLE
-        if any(option is not None for option in given) or not is_default:
+        if any(option is not None for option in (*given, *read_as)) or not is_default:
             raise UserError(f"{data} is a recipe, which says itself what its data is: leave out the options that do")
         _check_sources(_load(data, []), output, as_json)
         return
-    source = options.source_given(data, split, config, file_format, delimiter, image_root, limit)
+    source = options.source_given(data, split, config, file_format, delimiter, image_root, limit, column_names)
     columns = options.columns_given(image, text, group, label)
     with options.own_words(), PictureProgress() as progress:
         found = inspect_data(source, columns, model, lambda line: None if as_json else typer.echo(line), progress)
         overlap = None
         if held_out is not None:
-            other = options.source_given(held_out, held_out_split, None, None, delimiter, image_root)
+            other = options.source_given(
+                held_out, held_out_split, None, None, delimiter, image_root, None, column_names
+            )
             overlap = compare_to(found, other)
     result = found.check(max_unreadable, overlap)
     _report(result, output, as_json)

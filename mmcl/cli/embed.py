@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mmcl.cli import source_options as options
+
 if TYPE_CHECKING:
     from mmcl.vectors import Dtype, EmbedReport
 
@@ -33,6 +35,7 @@ def embed(
         str | None, typer.Option(help="Name of the model's prompt that goes before every text, such as query.")
     ] = None,
     delimiter: Annotated[str | None, typer.Option(help="What separates csv columns.")] = None,
+    column_names: options.ColumnNames = None,
     image_root: Annotated[str | None, typer.Option(help="Folder that relative image paths start from.")] = None,
     dim: Annotated[int | None, typer.Option(help="Keep the first so many dimensions, at unit norm.")] = None,
     dtype: Annotated[str, typer.Option(help="Type of the numbers: fp32, fp16 or int8.")] = "fp32",
@@ -42,10 +45,12 @@ def embed(
     """Embed every row of a data set into a parquet file of ids and unit vectors; a second call goes on."""
     from mmcl.embedder import load
     from mmcl.errors import writing
-    from mmcl.recipe_data import ColumnsConfig, SourceConfig
+    from mmcl.recipe_data import ColumnsConfig
     from mmcl.vectors import embed_rows
 
-    source = SourceConfig(path=data, split=split, limit=limit, delimiter=delimiter, image_root=image_root)
+    source = options.source_given(
+        data, split, delimiter=delimiter, image_root=image_root, limit=limit, column_names=column_names
+    )
     embedder = load(model, batch_size=batch_size)
     typed: Dtype = dtype  # type: ignore[assignment]  # checked by embed_rows
     with _own_words(), _saying_how_to_go_on(), writing(output):
@@ -113,4 +118,4 @@ def _own_words() -> Iterator[None]:
         message = re.sub(r"\bdata(?:\.path)?(?=: )", "DATA", str(error))
         message = re.sub(r"\bdata\.columns\.(?=image|text)", "--", message)
         message = re.sub(r"\bdata\.(?=split|delimiter|limit)", "--", message).replace("data.image_root", "--image-root")
-        raise UserError(message) from error
+        raise UserError(message.replace("data.column_names", "--column-names")) from error

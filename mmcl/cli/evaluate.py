@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
+from mmcl.cli import source_options as options
 from mmcl.cli.suite import evaluate_suite
 
 if TYPE_CHECKING:
@@ -49,9 +50,7 @@ def evaluate(
     score: Annotated[str | None, typer.Option(help="Column of how alike anchor and positive are, for sts.")] = None,
     group: Annotated[str | None, typer.Option(help="Column of the groups.")] = None,
     delimiter: Annotated[str | None, typer.Option(help="What separates csv columns.")] = None,
-    column_names: Annotated[
-        str | None, typer.Option(help="Names, with commas between them, of a csv file without a line of names.")
-    ] = None,
+    column_names: options.ColumnNames = None,
     corpus: Annotated[str | None, typer.Option(help="Further documents of text_retrieval: as --data.")] = None,
     language: Annotated[str, typer.Option(help="Of the texts, for results, where texts alone are judged.")] = "en",
     label: Annotated[str | None, typer.Option(help="Column of the classes.")] = None,
@@ -80,8 +79,7 @@ def evaluate(
     if not task or data is None:
         raise UserError("give --task and --data, or --suite")
     folder = None if output is None else new_results_folder(output)
-    names = None if column_names is None else tuple(column_names.split(","))
-    source = SourceConfig(path=data, split=split, limit=limit, delimiter=delimiter, column_names=names)
+    source = options.source_given(data, split, delimiter=delimiter, limit=limit, column_names=column_names)
     columns = ColumnsConfig(
         image=image,
         text=text,
@@ -140,7 +138,7 @@ def _own_words() -> Iterator[None]:
         message = re.sub(r"evaluate\.\d+\.train\.", "--train-", message)
         message = re.sub(r"evaluate\.\d+(?=: )", "--task", message)
         message = re.sub(r"evaluate\.\d+\.(?:data\.|columns\.)?", "--", message)
-        raise UserError(message) from error
+        raise UserError(message.replace("--column_names", "--column-names")) from error
 
 
 def _task_config(name: str, source: SourceConfig, given: dict[str, Any]) -> AnyTask:

@@ -33,6 +33,7 @@ def init(
     config: options.Config = None,
     file_format: options.Format = None,
     delimiter: options.Delimiter = None,
+    column_names: options.ColumnNames = None,
     image_root: options.ImageRoot = None,
     max_unreadable: options.MaxUnreadable = options.DEFAULT_MAX_UNREADABLE,
 ) -> None:
@@ -49,7 +50,7 @@ def init(
     from mmcl.recipe_draft import write_draft
 
     target = _target(data, output)
-    source = options.source_given(data, split, config, file_format, delimiter, image_root)
+    source = options.source_given(data, split, config, file_format, delimiter, image_root, column_names=column_names)
     columns = options.columns_given(image, text, group, label)
     with options.own_words(), PictureProgress() as progress:
         found = inspect_data(source, columns, model, typer.echo, progress)

@@ -43,6 +43,7 @@ def mine(
     config: options.Config = None,
     file_format: options.Format = None,
     delimiter: options.Delimiter = None,
+    column_names: options.ColumnNames = None,
     image_root: options.ImageRoot = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Take the first so many rows only.")] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Pictures or texts encoded at a time.")] = 64,
@@ -60,7 +61,7 @@ def mine(
     if margin is None and relative_margin is None:
         relative_margin = DEFAULT_RELATIVE_MARGIN
     choice = Choice(num_negatives, margin, relative_margin, range_min, range_max)
-    source = options.source_given(data, split, config, file_format, delimiter, image_root, limit)
+    source = options.source_given(data, split, config, file_format, delimiter, image_root, limit, column_names)
     columns = options.columns_given(image, text, group, None, positive)
     embedder = load(model, batch_size=batch_size)
     with options.own_words(), writing(output):

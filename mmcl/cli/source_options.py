@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, get_args
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
@@ -25,6 +25,9 @@ Format = Annotated[
     str | None, typer.Option("--format", help="How to read the data; by default told by suffix or content.")
 ]
 Delimiter = Annotated[str | None, typer.Option(help="What separates csv columns.")]
+ColumnNames = Annotated[
+    str | None, typer.Option(help="Names, with commas between them, of a csv file without a line of names.")
+]
 ImageRoot = Annotated[str | None, typer.Option(help="Folder that relative paths of pictures start from.")]
 Model = Annotated[
     str | None, typer.Option(help="Whose tokenizer counts the captions: a hub id, a folder, a run, ARCH,TAG.")
@@ -55,11 +58,12 @@ def source_given(
     delimiter: str | None = None,
     image_root: str | None = None,
     limit: int | None = None,
+    column_names: str | None = None,
 ) -> SourceConfig:
     """Return a source as the options describe it.
 
     Raises:
-        UserError: a format that there is not.
+        UserError: a format that there is not, or names of columns that are empty or equal.
     """
     from mmcl.errors import UserError, did_you_mean
     from mmcl.recipe_data import SourceConfig
@@ -69,7 +73,11 @@ def source_given(
         near = did_you_mean(file_format, known)
         raise UserError(f'--format: unknown format "{file_format}" (known: {", ".join(known)}).{near}')
     given = {"split": split, "config": config, "format": file_format, "delimiter": delimiter, "image_root": image_root}
-    named = {key: value for key, value in given.items() if value is not None}
+    named: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
+    if column_names is not None:
+        names = named["column_names"] = [name.strip() for name in column_names.split(",")]
+        if not all(names) or len(set(names)) < len(names):
+            raise UserError(f"--column-names: must be names, one for each column, all different, got {column_names}")
     return SourceConfig.model_validate({"path": path, "limit": limit, **named})
 
 
@@ -92,7 +100,7 @@ def in_own_words(message: str) -> str:
     return re.sub(r"^data\.(max_unreadable)(?=:)", _as_option, message)
 
 
-_KEYS = "image|text|positive|group|label|split|config|format|delimiter|image_root"
+_KEYS = "image|text|positive|group|label|split|config|format|delimiter|column_names|image_root"
 
 
 def _as_option(match: re.Match[str]) -> str:

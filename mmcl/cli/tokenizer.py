@@ -66,6 +66,7 @@ def train(
     config: options.Config = None,
     file_format: options.Format = None,
     delimiter: options.Delimiter = None,
+    column_names: options.ColumnNames = None,
 ) -> None:
     """Train a SentencePiece vocabulary, and write it as a tokenizer that AutoTokenizer loads without SentencePiece."""
     from mmcl.data.texts import draw_texts, read_texts
@@ -82,10 +83,16 @@ def train(
         max_mismatch=max_mismatch,
     )
     check_is_new(output)
-    reading = {"split": split, "config": config, "format": file_format, "delimiter": delimiter}
+    reading = {
+        "split": split,
+        "config": config,
+        "format": file_format,
+        "delimiter": delimiter,
+        "column-names": column_names,
+    }
     # What is drawn from is read as a stream, so that no copy of it is made on the way.
     opened = [
-        options.source_given(path, split, config, file_format, delimiter).model_copy(
+        options.source_given(path, split, config, file_format, delimiter, column_names=column_names).model_copy(
             update={"streaming": sample is not None}
         )
         for path in sources
@@ -129,6 +136,7 @@ def inspect(
     config: options.Config = None,
     file_format: options.Format = None,
     delimiter: options.Delimiter = None,
+    column_names: options.ColumnNames = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show what a tokenizer is, how it cuts texts, and how well it fits data."""
@@ -142,7 +150,9 @@ def inspect(
     facts, shown = facts_of(loaded), cut(loaded, texts or [])
     figures, longest = None, max_length or facts.max_length
     if data is not None:
-        source = options.source_given(data, split, config, file_format, delimiter, limit=limit)
+        source = options.source_given(
+            data, split, config, file_format, delimiter, limit=limit, column_names=column_names
+        )
         with _own_words("--data"):
             figures = measure(loaded, read_texts([source], column or (), "--data"), max_length=longest)
     if as_json:
@@ -187,8 +197,11 @@ def _own_words(place: str) -> Iterator[None]:
         yield
     except UserError as error:
         message = re.sub(rf"{place}\.(split|config|format|delimiter)\b", r"--\1", str(error))
+        message = message.replace(f"{place}.column_names", "--column-names")
         message = message.replace(f"{place}.path:", f"{place}:").replace("name those of the texts", "give --column")
-        raise UserError(message.replace("max_mismatch allows", "--max-mismatch allows")) from error
+        message = message.replace("max_mismatch allows", "--max-mismatch allows")
+        message = re.sub(r"(?<=; )(set|raise) vocab_size\b", r"\1 --vocab-size", message)
+        raise UserError(message.replace("lower character_coverage", "lower --character-coverage")) from error
 
 
 def _vocabulary_line(settings: SentencePieceConfig) -> str:

@@ -188,9 +188,8 @@ def _columns_of(source: Source, role: str, named: Any, key: str) -> tuple[str, .
     for column in columns:
         if column not in source.columns:
             listed = ", ".join(source.columns)
-            raise UserError(
-                f'{key}: no column "{column}" in {source.name} ({listed}).{did_you_mean(column, source.columns)}'
-            )
+            hint = did_you_mean(column, source.columns) or hint_at_names(source)
+            raise UserError(f'{key}: no column "{column}" in {source.name} ({listed}).{hint}')
     return columns
 
 
@@ -201,7 +200,7 @@ def _too_few(source: Source, role: str, named: Any, found: Sequence[str], key: s
     if found:
         return f"{who}, and {key} names {', '.join(found)} only; name a column for each"
     listed = ", ".join(source.columns)
-    hint = did_you_mean(role, source.columns) or _without_names(source)
+    hint = did_you_mean(role, source.columns) or hint_at_names(source)
     if not reason:
         return f'{key}: no column "{role}" in {source.name} ({listed}). ' + (
             f"Say which column holds {_WHAT[role]}, as {key}: NAME.{hint}"
@@ -212,8 +211,8 @@ def _too_few(source: Source, role: str, named: Any, found: Sequence[str], key: s
     )
 
 
-def _without_names(source: Source) -> str:
-    """Say what to do about a csv file whose first line is a row, as a number among its names tells."""
+def hint_at_names(source: Source) -> str:
+    """Return what to do about a csv file whose first line is a row, as a number among its names tells; else nothing."""
     if source.delimiter is None or not any(name.replace(".", "", 1).isdecimal() for name in source.columns):
         return ""
     return f" If its first line is a row, name the columns in {source.key}.column_names."

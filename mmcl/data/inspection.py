@@ -9,7 +9,7 @@ from functools import partial
 from mmcl.data.cells import names_in
 from mmcl.data.check import DataCheck, Overlap, TextLengths, check_rows, measure_lengths, overlap_with
 from mmcl.data.column_facts import is_private, look_at_columns
-from mmcl.data.columns import ROLES, Roles, resolve_roles
+from mmcl.data.columns import ROLES, Roles, hint_at_names, resolve_roles
 from mmcl.data.guesses import GUESSED_ROLES, Guess, columns_of, guess_columns
 from mmcl.data.look import Look, look_at_rows
 from mmcl.data.mixture import open_train_sources
@@ -84,7 +84,11 @@ def inspect_data(
             there, or it holds neither pictures nor texts.
     """
     source = open_source(data)
-    guesses = guess_columns(look_at_columns(source), given)
+    try:
+        guesses = guess_columns(look_at_columns(source), given)
+    except UserError as error:
+        hint = hint_at_names(source)
+        raise UserError(f"{str(error).removesuffix('.')}.{hint}" if hint else str(error)) from error
     for guess in guesses.values():
         tell(str(guess))
     columns = columns_of(guesses)

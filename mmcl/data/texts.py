@@ -9,6 +9,7 @@ from itertools import islice
 from typing import Any
 
 from mmcl.data.captions import NO_CAPTION, captions_of
+from mmcl.data.columns import hint_at_names
 from mmcl.data.sources import Source, open_source, reading
 from mmcl.errors import UserError, did_you_mean
 from mmcl.recipe_data import SourceConfig
@@ -71,7 +72,7 @@ def _columns_of(source: Source, columns: Sequence[str]) -> list[str]:
     if columns:
         found = [column for column in columns if column in source.columns]
         if not found:
-            near = did_you_mean(columns[0], source.columns)
+            near = did_you_mean(columns[0], source.columns) or hint_at_names(source)
             asked = " or ".join(f'"{column}"' for column in columns)
             raise UserError(f"{source.key}: no column {asked} in {source.name} ({', '.join(source.columns)}).{near}")
         return found
@@ -79,7 +80,8 @@ def _columns_of(source: Source, columns: Sequence[str]) -> list[str]:
         return ["text"]
     if len(source.columns) > 1:
         names = ", ".join(source.columns)
-        raise UserError(f"{source.key}: {source.name} has several columns; name those of the texts ({names})")
+        hint = hint_at_names(source)
+        raise UserError(f"{source.key}: {source.name} has several columns; name those of the texts ({names}).{hint}")
     return list(source.columns)
 
 

@@ -107,7 +107,15 @@ def train_sentencepiece(texts: Iterable[str], config: SentencePieceConfig) -> by
             minloglevel=2,
         )
     except RuntimeError as error:
-        raise UserError(
-            f"SentencePiece cannot train {config.vocab_size} pieces on {len(lines)} texts: {error}"
-        ) from error
+        raise UserError(_said_of(str(error), config.vocab_size, len(lines))) from error
     return model.getvalue()
+
+
+def _said_of(error: str, vocab_size: int, num_texts: int) -> str:
+    """Return SentencePiece's error in our words, where it is about the size of the vocabulary, as most are."""
+    said = f"SentencePiece cannot train {vocab_size:,} pieces on {num_texts:,} text{'' if num_texts == 1 else 's'}"
+    if most := re.search(r"Vocabulary size too high .* value <= (\d+)", error):
+        return f"{said}; set vocab_size to {int(most[1]):,} or less, or give more texts"
+    if least := re.search(r"smaller than required_chars\. \d+ vs (\d+)", error):
+        return f"{said}, whose characters alone take {int(least[1]):,}; raise vocab_size, or lower character_coverage"
+    return f"{said}: {error}"

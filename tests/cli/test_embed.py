@@ -75,6 +75,7 @@ def test_a_second_call_goes_on(
         (["--what", "image", "--image-root", "/nowhere"], "DATA: none of the 60 pictures .* set --image-root to"),
         (["--what", "text", "--split", "test"], "--split: .* has no splits"),
         (["--what", "text", "--delimiter", ";"], "--delimiter"),
+        (["--what", "text", "--column-names", "a,a"], "--column-names: must be names, one for each column"),
         (["--what", "text", "--dtype", "half"], "--dtype must be fp32, fp16 or int8, got half"),
     ],
 )

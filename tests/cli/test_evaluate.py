@@ -116,6 +116,11 @@ def test_a_model_of_texts_is_judged_by_every_task_of_texts(
         (["-t", "triplet_accuracy", "--negatives", "m"], '--negatives: no column "m" in pairs.csv'),
         (["-t", "pair_classification", "--label", "s"], '--label: the label of a pair must be 1 or 0, .* got "2"'),
         (["-t", "text_retrieval", "--corpus", "no/such.csv"], "--corpus: there is no no/such.csv"),
+        (["-t", "sts", "--column-names", "a,a"], "--column-names: must be names, one for each column, all different"),
+        (
+            ["-t", "sts", "--column-names", "a,b"],
+            "--column-names: 2 names .*, and the first row of pairs.csv has 5 fields",
+        ),
         (["-t", "retrieval"], "--task: retrieval needs a model with a image tower"),
     ],
 )

@@ -237,6 +237,11 @@ def test_nothing_is_overwritten(here: Path, mmcl: Main) -> None:
         (["empty"], "error: DATA: empty holds neither pictures nor data files"),
         (["empty.csv"], "error: DATA: empty.csv is empty"),
         (["header.csv"], "error: DATA: header.csv holds no rows"),
+        (
+            ["graded.csv"],
+            "error: --text: a hat or a cap? Nothing speaks for one of them; name it with --text, or give --text false "
+            "for none. If its first line is a row, name the columns in --column-names.",
+        ),
         (["pairs.csv"], "error: --text: premise or hypothesis? Nothing speaks for one of them"),
         (["numbers.csv"], "error: numbers.csv holds neither pictures nor texts"),
         (["one.csv"], "error: one.csv has 1 row to learn from, and at least 2 are needed. Nothing was written"),
@@ -257,6 +262,7 @@ def test_a_mistake_is_one_message_and_writes_nothing(
     (here / "header.csv").write_text("image,text\n")
     (here / "one.csv").write_text("text\na hat\n")
     (here / "pairs.csv").write_text("premise,hypothesis\na hat,a coat\na sock,a shoe\n")
+    (here / "graded.csv").write_text("a hat,a cap,4.5\na sock,a shoe,1\na coat,a jacket,4\n")
     (here / "numbers.csv").write_text("a,b\n1,2\n3,4\n")
     before = sorted(here.iterdir())
     code, _, err = mmcl("init", *arguments)
@@ -288,6 +294,15 @@ def test_options_are_written_down(here: Path, mmcl: Main) -> None:
     assert (data.train.delimiter, data.train.image_root) == (";", "root2")
     assert (data.columns.group, data.columns.text) == (False, "title")
     assert json.loads(data.train.model_dump_json())["limit"] is None
+
+
+def test_names_of_columns_are_written_down(here: Path, mmcl: Main) -> None:
+    (here / "graded.csv").write_text("a hat,a cap,4.5\na sock,a shoe,1\na coat,a jacket,4\n")
+    code, _, err = mmcl("init", "graded.csv", "--column-names", "anchor,positive,score")
+    assert code == 0, err
+    recipe = load_recipe("graded.yaml")
+    assert recipe.data.train.column_names == ("anchor", "positive", "score")
+    assert recipe.chosen_objectives[0].type == "cosent"
 
 
 def test_a_table_beside_pictures_is_not_passed_over_in_silence(here: Path, mmcl: Main) -> None:

@@ -166,6 +166,8 @@ def test_csv_file_that_seems_to_have_no_line_of_names_is_told_of_them() -> None:
         _roles(source, "text")
     with pytest.raises(UserError, match=r"NAME\.$"):
         _roles(replace(_source(a=STRING, b=STRING), delimiter=","), "text")
+    with pytest.raises(UserError, match=re.escape(message)):
+        _roles(source, "text", text="sentence1")
 
 
 def test_score_plays_only_where_it_is_required() -> None:

@@ -51,6 +51,13 @@ def test_standard_input_is_read_by_lines(monkeypatch: pytest.MonkeyPatch) -> Non
         _read("-")
 
 
+@pytest.mark.parametrize("columns", [(), ("text",)])
+def test_csv_file_without_a_line_of_names_is_told_of_them(tmp_path: Path, columns: tuple[str, ...]) -> None:
+    (tmp_path / "graded.csv").write_text("A plane.,A jet.,5.0\nA man.,A dog.,0.5\n")
+    with pytest.raises(UserError, match=r"If its first line is a row, name the columns in data\.train\.column_names\."):
+        _read(tmp_path / "graded.csv", columns=columns)
+
+
 def test_columns_that_are_missing_or_open_or_hold_no_text_are_one_error(table: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r'no column "zhh" in pairs.csv \(zh, en, score\). Did you mean "zh"\?'):
         _read(table, columns=("zhh",))
