@@ -18,8 +18,8 @@ help:
 	@echo "make forgetting EMOJI=... CLOTHING=...   what eight ways to fine-tune gain and forget: docs/forgetting.md (about three quarters of an hour)"
 	@echo "make losses       the losses beside open_clip, sentence-transformers and lightly (about a quarter of an hour)"
 	@echo "make input        JPEG files to batches, beside open_clip's transform, interleaved (about four minutes)"
-	@echo "make sentences TEXT=...   sentence encoders from scratch, judged by STS-B in two languages: docs/sts.md (about half an hour)"
-	@echo "make cross-lingual EMOJI=...   drawings with names in two languages: docs/cross-lingual.md (about half an hour)"
+	@echo "make sentences TEXT=...   sentence encoders from scratch, judged by STS-B in two languages: docs/sts.md (under an hour on two busy cores)"
+	@echo "make cross-lingual EMOJI=...   drawings with names in two languages: docs/cross-lingual.md (about ten minutes)"
 	@echo "make sentence-step [SENTENCES=...]   a step of SimCSE beside sentence-transformers' trainer (under ten minutes on two cores)"
 	@echo "make clean        remove the virtual environment"
 

@@ -1,6 +1,6 @@
 """Pictures with names in two languages: what each language learns from the other; writes docs/cross-lingual.md.
 
-    make cross-lingual EMOJI=emoji        (about a quarter of an hour on two cores)
+    make cross-lingual EMOJI=emoji        (about ten minutes on two cores)
 
 A small pair of towers is trained from scratch on drawings of emoji, with their English names, their Chinese names, or
 both as positives of the same picture. Judged is retrieval among concepts that were not learnt: pictures by a Chinese

@@ -28,6 +28,7 @@ def test_views_that_cannot_be_drawn_are_refused(view: Any) -> None:
         ({}, (None, None)),
         ({"text": "title", "negatives": "hard"}, ("title", "hard")),
         ({"text": False, "negatives": ["a", "b"]}, (False, ("a", "b"))),
+        ({"text": ["a", "b"]}, (("a", "b"), None)),
     ],
 )
 def test_a_role_is_a_column_or_false(columns: Any, expected: Any) -> None:
@@ -35,16 +36,17 @@ def test_a_role_is_a_column_or_false(columns: Any, expected: Any) -> None:
     assert (config.text, config.negatives) == expected
 
 
-@pytest.mark.parametrize("columns", [{"text": True}, {"text": 5}, {"text": 0}, {"text": ["a", "b"]}, {"text": ""}])
+@pytest.mark.parametrize("columns", [{"group": True}, {"label": 5}, {"image": 0}, {"image": ["a", "b"]}, {"score": ""}])
 def test_a_role_is_nothing_else(columns: Any) -> None:
     with pytest.raises(ValidationError, match="must be the name of a column, or false for none, got"):
         ColumnsConfig.model_validate(columns)
 
 
-@pytest.mark.parametrize("negatives", [True, 5, ["a", 3], [""], {"a": 1}])
-def test_negatives_are_one_column_or_several(negatives: Any) -> None:
+@pytest.mark.parametrize("role", ["text", "negatives"])
+@pytest.mark.parametrize("columns", [True, 5, ["a", 3], [""], {"a": 1}])
+def test_captions_and_negatives_are_one_column_or_several(role: str, columns: Any) -> None:
     with pytest.raises(ValidationError, match="must be the name of a column, several, or false for none, got"):
-        ColumnsConfig.model_validate({"negatives": negatives})
+        ColumnsConfig.model_validate({role: columns})
 
 
 def test_batches_are_drawn_in_one_way() -> None:

@@ -42,11 +42,13 @@ def mistakes(text: str, recipe: type[Section] = Recipe) -> list[str]:
         (
             "evaluate: [retreival]",
             'evaluate.0: unknown name "retreival" (retrieval, zeroshot_classification, knn, '
-            'linear_probe, few_label). Did you mean "retrieval"?',
+            "linear_probe, few_label, sts, pair_classification, text_retrieval, bitext_mining, triplet_accuracy)."
+            ' Did you mean "retrieval"?',
         ),
         (
             "evaluate: [{name: x}]",
-            "evaluate.0: needs task, one of retrieval, zeroshot_classification, knn, linear_probe, few_label",
+            "evaluate.0: needs task, one of retrieval, zeroshot_classification, knn, linear_probe, few_label, "
+            "sts, pair_classification, text_retrieval, bitext_mining, triplet_accuracy",
         ),
         ("evaluate: [3]", "evaluate.0: must be text or a mapping, got 3"),
         (
