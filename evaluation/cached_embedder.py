@@ -6,7 +6,16 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from evaluation.embedder import Described, Embedder, Embeddings, Picture, Truncating, encode_behind, prompts_of
+from evaluation.embedder import (
+    Described,
+    Embedder,
+    Embeddings,
+    Picture,
+    Truncating,
+    encode_behind,
+    precision_of,
+    prompts_of,
+)
 
 T = TypeVar("T")
 
@@ -27,6 +36,7 @@ class CachedEmbedder:
         described = embedder if isinstance(embedder, Described) else None
         self.pretrained: str = described.pretrained if described else ""
         self.preprocessing: Mapping[str, Any] = described.preprocessing if described else {}
+        self.precision: str = precision_of(embedder)
         self._embedder = embedder
         self._images: dict[int, tuple[Sequence[Picture], Embeddings]] = {}
         self.prompts: Mapping[str, str] = prompts_of(embedder)

@@ -52,6 +52,11 @@ class Described(Protocol):
         ...
 
 
+def precision_of(embedder: Embedder) -> str:
+    """Return the precision in which an embedder encodes, such as ``fp32``; empty for one that does not tell."""
+    return str(getattr(embedder, "precision", ""))
+
+
 @runtime_checkable
 class Truncating(Protocol):
     """An embedder that knows which texts it does not read to their end; the STS task says so where there are any."""

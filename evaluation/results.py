@@ -48,6 +48,8 @@ class TaskResult:
         fingerprint: of the embedder.
         template_hash: SHA-256 of the filled prompts, for tasks that have them.
         preprocessing: what was done to pictures, plain JSON values, or None where unknown.
+        precision: of the towers while they encoded, such as ``fp32``; empty where unknown.
+        is_partial: only the first rows of the data were judged, because a limit was asked for.
         protocol: settings the numbers depend on, such as a k or a weight decay, plain JSON values.
         versions: of the libraries in use.
         examples: per-example outcomes by name, arrays; not in the JSON and not compared.
@@ -75,6 +77,8 @@ class TaskResult:
     fingerprint: str = ""
     template_hash: str | None = None
     preprocessing: Mapping[str, Any] | None = None
+    precision: str = ""
+    is_partial: bool = False
     protocol: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     examples: Mapping[str, NDArray[Any]] = field(default_factory=dict, compare=False, repr=False)

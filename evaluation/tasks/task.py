@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from evaluation.embedder import Described, Embedder, Embeddings, Picture, encode_behind, prompts_of
+from evaluation.embedder import Described, Embedder, Embeddings, Picture, encode_behind, precision_of, prompts_of
 from evaluation.errors import EvaluationError
 from evaluation.results import TaskResult, library_versions
 
@@ -55,6 +55,7 @@ def identify(embedder: Embedder) -> dict[str, Any]:
         "fingerprint": embedder.fingerprint,
         "pretrained": described.pretrained if described else "",
         "preprocessing": (described.preprocessing or None) if described else None,
+        "precision": precision_of(embedder),
         "versions": library_versions(),
     }
 

@@ -18,7 +18,7 @@ from evaluation import (
     TaskResult,
     ZeroShotClassificationTask,
 )
-from evaluation.embedder import Embedder, Embeddings, Picture, Truncating, encode_behind, prompts_of
+from evaluation.embedder import Embedder, Embeddings, Picture, Truncating, encode_behind, precision_of, prompts_of
 from mmcl import distributed
 from mmcl.data.evaluation_rows import EvaluationRows, LazyPictures, join_rows, open_evaluation_rows
 from mmcl.data.loader import TrainData
@@ -359,6 +359,10 @@ class ShardedEmbedder:
     @property
     def preprocessing(self) -> dict[str, Any]:
         return dict(getattr(self.embedder, "preprocessing", {}))
+
+    @property
+    def precision(self) -> str:
+        return precision_of(self.embedder)
 
     @property
     def modalities(self) -> tuple[str, ...]:

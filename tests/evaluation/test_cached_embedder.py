@@ -43,7 +43,8 @@ def test_it_is_an_embedder_and_says_what_the_inner_one_says() -> None:
     plain = CachedEmbedder(inner)
     assert isinstance(plain, Embedder)
     assert (plain.name, plain.fingerprint, plain.pretrained, plain.preprocessing) == ("colours", "c0ffee", "", {})
-    inner.pretrained, inner.preprocessing = "laion", {"size": 8}
+    assert plain.precision == ""
+    inner.pretrained, inner.preprocessing, inner.precision = "laion", {"size": 8}, "bf16"
     described = CachedEmbedder(inner)
     assert isinstance(described, Described)
-    assert (described.pretrained, described.preprocessing) == ("laion", {"size": 8})
+    assert (described.pretrained, described.preprocessing, described.precision) == ("laion", {"size": 8}, "bf16")

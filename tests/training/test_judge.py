@@ -275,7 +275,7 @@ def test_a_sharded_embedder_tells_what_the_one_it_wraps_does(tmp_path: Path) -> 
     assert sharded.modalities == embedder.modalities == ("text",)
     embedder.model.tokenizer.prompts = Prompts({"query": "black "})
     assert np.array_equal(sharded.encode_texts(["a"], prompt="query"), embedder.encode_texts(["a"], prompt="query"))
-    for name in ("name", "fingerprint", "pretrained", "preprocessing", "prompts"):
+    for name in ("name", "fingerprint", "pretrained", "preprocessing", "precision", "prompts"):
         assert getattr(sharded, name) == getattr(embedder, name)
     # One that does not say what it encodes has both of a protocol's methods.
     assert ShardedEmbedder(ColourEmbedder()).modalities == ("image", "text")

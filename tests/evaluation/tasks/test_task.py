@@ -60,6 +60,7 @@ def test_identity_holds_what_the_embedder_tells() -> None:
     assert plain["preprocessing"] is None
     assert "numpy" in plain["versions"]
     described = ColourEmbedder()
-    described.pretrained, described.preprocessing = "tag", {"size": 8}
+    described.pretrained, described.preprocessing, described.precision = "tag", {"size": 8}, "fp16"
+    assert (plain["precision"], identify(described)["precision"]) == ("", "fp16")
     assert identify(described)["pretrained"] == "tag"
     assert identify(described)["preprocessing"] == {"size": 8}
