@@ -22,6 +22,7 @@ from mmcl.module import StepOutput
 from mmcl.objectives.configs import AnyObjective
 from mmcl.objectives.objective import DataFacts
 from mmcl.objectives.views import modality_of, number_of
+from mmcl.training.health import CHANCE_TOLERANCE
 
 MARGIN = 0.05
 """By how much nearer than the own positive, in cosine."""
@@ -88,12 +89,13 @@ class SuspectFinder:
     ) -> None:
         self.views = {name: config.views[:2] for name, config in objectives.items() if _compares_texts(config)}
         self.first_step = math.ceil(_FROM * min(steps_per_epoch or num_steps, num_steps))
+        self.is_one_of_several = len(objectives) > 1
         self.locate = locate
         self._num_compared = self._num_suspected = 0
         self._is_said = False
 
     def observe(
-        self, step: int, batch: PairBatch, output: StepOutput, file: Path | None
+        self, step: int, batch: PairBatch, output: StepOutput, file: Path | None, record: Mapping[str, Any]
     ) -> tuple[dict[str, float], list[str]]:
         """Look at one logged step.
 
@@ -102,6 +104,8 @@ class SuspectFinder:
             batch: of the main process.
             output: what its rows became.
             file: where examples go, a line of JSON each, 100 at the most; None writes none.
+            record: of the log: ``loss`` and ``chance``, and of several objectives ``loss/<name>`` and
+                ``chance/<name>``. Where a loss is at chance still, nothing is suspected.
 
         Returns:
             ``health/<objective>/suspects`` for the log, the rows of this process whose anchor is nearer to another
@@ -111,6 +115,8 @@ class SuspectFinder:
             return {}, []
         entries: dict[str, float] = {}
         for name, views in self.views.items():
+            if self._knows_nothing_yet(record, name):
+                continue
             pair = _pair_of(batch, output, views)
             suspects = find_suspects(pair.anchors, pair.positives, batch.group_ids[pair.rows], pair.text_ids)
             entries[f"health/{name}/suspects"] = len(suspects)
@@ -120,6 +126,12 @@ class SuspectFinder:
                 ids = batch.sample_ids[pair.rows].tolist()
                 _append(file, [self._record(step, name, pair, ids, suspect) for suspect in suspects])
         return entries, self._warnings(file)
+
+    def _knows_nothing_yet(self, record: Mapping[str, Any], name: str) -> bool:
+        """Whether an objective's loss is no better than chance: what is near to what then says nothing."""
+        suffix = f"/{name}" if self.is_one_of_several else ""
+        loss, chance = record.get(f"loss{suffix}"), record.get(f"chance{suffix}")
+        return loss is not None and chance is not None and loss > (1 - CHANCE_TOLERANCE) * chance
 
     def _record(self, step: int, name: str, pair: _Pair, ids: list[int], suspect: Suspect) -> dict[str, Any]:
         (row, source), (other_row, other_source) = (self.locate(ids[place]) for place in (suspect.row, suspect.other))

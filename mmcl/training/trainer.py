@@ -311,7 +311,7 @@ class Trainer:
         rows = {view: batch.rows_of(view) for view in output.views}
         health, warnings = self._health.observe(self.step, record, output.views, rows)
         file = None if self.folder is None else self.folder.suspects
-        suspects, more_warnings = self._suspects.observe(self.step, batch, output, file)
+        suspects, more_warnings = self._suspects.observe(self.step, batch, output, file, record)
         for line in [*warnings, *more_warnings]:
             self.observer.message(f"warning: {line}")
         return {**health, **suspects}

@@ -69,7 +69,7 @@ def test_rows_of_a_group_or_a_text_and_small_excesses_are_not_suspected() -> Non
 def test_examples_name_rows_texts_and_cosines_and_come_once(tmp_path: Path) -> None:
     looked, file = finder(), tmp_path / "suspects.jsonl"
     for step in (9, 19):
-        entries, _ = looked.observe(step, batch_of(), output_of(ANCHORS, POSITIVES), file)
+        entries, _ = looked.observe(step, batch_of(), output_of(ANCHORS, POSITIVES), file, {})
         assert entries == {"health/simcse_supervised/suspects": 2}
     first, second = map(json.loads, file.read_text().splitlines())
     assert second == {
@@ -89,29 +89,39 @@ def test_examples_name_rows_texts_and_cosines_and_come_once(tmp_path: Path) -> N
 def test_no_more_than_a_hundred_examples_are_kept(tmp_path: Path) -> None:
     file, num_rows = tmp_path / "suspects.jsonl", 150
     anchors = torch.arange(num_rows).float()
-    entries, _ = finder().observe(9, batch_of(num_rows=num_rows), output_of(anchors, anchors.flip(0)), file)
+    entries, _ = finder().observe(9, batch_of(num_rows=num_rows), output_of(anchors, anchors.flip(0)), file, {})
     assert entries["health/simcse_supervised/suspects"] > 100
     assert len(file.read_text().splitlines()) == 100
 
 
 def test_nothing_is_suspected_before_the_end_of_the_first_epoch(tmp_path: Path) -> None:
-    assert finder().observe(8, batch_of(), output_of(ANCHORS, POSITIVES), tmp_path / "s") == ({}, [])
+    assert finder().observe(8, batch_of(), output_of(ANCHORS, POSITIVES), tmp_path / "s", {}) == ({}, [])
     of_stream = finder(steps_per_epoch=None)
-    assert of_stream.observe(89, batch_of(), output_of(ANCHORS, POSITIVES), None) == ({}, [])
-    assert of_stream.observe(90, batch_of(), output_of(ANCHORS, POSITIVES), None)[0]
+    assert of_stream.observe(89, batch_of(), output_of(ANCHORS, POSITIVES), None, {}) == ({}, [])
+    assert of_stream.observe(90, batch_of(), output_of(ANCHORS, POSITIVES), None, {})[0]
     assert not (tmp_path / "s").exists()
+
+
+@pytest.mark.parametrize(("loss", "num_entries"), [(2.0, 1), (2.39, 0), (9.0, 0), (None, 1)])
+def test_nothing_is_suspected_while_the_loss_is_at_chance(loss: float | None, num_entries: int) -> None:
+    record = {"loss": loss, "chance": 2.4}
+    assert len(finder().observe(9, batch_of(), output_of(ANCHORS, POSITIVES), None, record)[0]) == num_entries
+    config, other = SupervisedSimCSEConfig(), CLIPConfig()
+    several = SuspectFinder({config.type: config, "clip": other}, 100, 10, lambda sample: (sample, "pairs.csv"))
+    named = {"loss": 0.1, "chance": 4.8, "loss/simcse_supervised": loss, "chance/simcse_supervised": 2.4}
+    assert len(several.observe(9, batch_of(), output_of(ANCHORS, POSITIVES), None, named)[0]) == num_entries
 
 
 def test_the_remedy_is_named_once(tmp_path: Path) -> None:
     looked, file = finder(), tmp_path / "suspects.jsonl"
-    _, (warning,) = looked.observe(9, batch_of(), output_of(ANCHORS, POSITIVES), file)
+    _, (warning,) = looked.observe(9, batch_of(), output_of(ANCHORS, POSITIVES), file, {})
     assert warning.startswith(
         "66.7% of the texts looked at are nearer to the positive of another row than to their own"
     )
     assert f"examples in {file}" in warning
     assert "data.equal_texts=templated" in warning
-    assert looked.observe(19, batch_of(), output_of(ANCHORS, POSITIVES), file)[1] == []
-    assert finder().observe(9, batch_of(), output_of(ANCHORS, ANCHORS), file) == (
+    assert looked.observe(19, batch_of(), output_of(ANCHORS, POSITIVES), file, {})[1] == []
+    assert finder().observe(9, batch_of(), output_of(ANCHORS, ANCHORS), file, {}) == (
         {"health/simcse_supervised/suspects": 0},
         [],
     )
@@ -121,7 +131,7 @@ def test_of_unsupervised_simcse_the_positive_is_the_second_pass() -> None:
     looked = finder(SimCSEConfig())
     # Row 1 is nearer to the second pass of row 0 than its own second pass is.
     first, second = torch.tensor([0.0, 30.0, 180.0]), torch.tensor([25.0, 80.0, 180.0])
-    entries, _ = looked.observe(9, batch_of(), output_of(first, POSITIVES, second), None)
+    entries, _ = looked.observe(9, batch_of(), output_of(first, POSITIVES, second), None, {})
     assert entries == {"health/simcse/suspects": 1}
 
 
@@ -131,7 +141,7 @@ def test_rows_without_one_of_the_texts_are_passed_over() -> None:
     batch = replace(batch, texts=(batch.texts[0], tokens.part(1, 3)), text_rows=(torch.arange(3), torch.tensor([1, 2])))
     output = output_of(ANCHORS, POSITIVES)
     output.views["text.1"] = output.views["text.1"][1:]
-    assert finder().observe(9, batch, output, None)[0] == {"health/simcse_supervised/suspects": 1}
+    assert finder().observe(9, batch, output, None, {})[0] == {"health/simcse_supervised/suspects": 1}
 
 
 @pytest.mark.parametrize("config", [CLIPConfig(), SupConConfig(views=("text.0", "text.1"))])
@@ -142,4 +152,4 @@ def test_only_texts_among_texts_are_looked_at(config: Any) -> None:
 
 @pytest.mark.parametrize("views", [("text.0", "text.1"), ("text.0", "text.0")])
 def test_keys_that_the_model_itself_does_not_encode_are_passed_over(views: tuple[str, str]) -> None:
-    assert finder(MoCoConfig(views=views)).observe(9, batch_of(), output_of(ANCHORS, POSITIVES), None) == ({}, [])
+    assert finder(MoCoConfig(views=views)).observe(9, batch_of(), output_of(ANCHORS, POSITIVES), None, {}) == ({}, [])
