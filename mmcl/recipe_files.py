@@ -274,6 +274,10 @@ def find_recipe(name_or_path: str | os.PathLike[str]) -> FoundRecipe:
         raise UserError(
             f"{name} is no recipe, which ends in .yaml. To train on it: mmcl train clip/finetune data={name}"
         )
+    families = {known.split("/")[0] for known in _packaged()}
+    if path.parent.name and path.parent.is_dir() and path.parts[0] not in families:
+        near = did_you_mean(path.name, sorted(folder.name for folder in path.parent.iterdir() if folder.is_dir()))
+        raise UserError(f"no run {name}: there is no such folder.{near}")
     return _find_packaged(name)
 
 

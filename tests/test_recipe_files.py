@@ -182,12 +182,14 @@ def test_a_packaged_name_does_not_depend_on_the_working_folder(write):
         ("products.csv", "To train on it: mmcl train clip/finetune data=products.csv"),
         ("../clip/finetune", 'no recipe "../clip/finetune"'),
         ("no/such/folder/x.yaml", "there is no such file."),
+        ("runs/emojy", 'no run runs/emojy: there is no such folder. Did you mean "emoji"?'),
     ],
 )
 def test_what_is_no_recipe_is_said_with_a_way_out(name, message, write):
     write("products.yaml", "data: x")
     write("products.csv", "a,b")
     write("folder/x", "")
+    write("runs/emoji/recipe.yaml", "data: x")
     with pytest.raises(UserError) as caught:
         find_recipe(name)
     assert message in str(caught.value)

@@ -96,8 +96,12 @@ def _check_names(tasks: Sequence[AnyBuiltTask], guard: Mapping[int, AnyBuiltTask
 
 
 def starts_from_a_trained_model(recipe: Recipe) -> bool:
-    """Whether there is something to be forgotten: a joint model with its weights, or whatever has a guard."""
-    return bool(recipe.guard) or (recipe.model.name is not None and recipe.model.pretrained)
+    """Whether a model is worth judging before it is trained: a joint one or a lone encoder with its weights, or
+    whatever has a guard. Towers that are paired for the first time are not: their embeddings have no common space."""
+    model = recipe.model
+    towers = [tower for tower in (model.image, model.text) if tower is not None]
+    parts = towers if len(towers) == 1 else [model]
+    return bool(recipe.guard) or any(part.name is not None and part.pretrained for part in parts)
 
 
 def _check_can_do_without(recipe: Recipe, lacking: Mapping[int, str]) -> None:
@@ -123,7 +127,7 @@ def warn_of_no_guard(recipe: Recipe, lacking: Mapping[int, str]) -> list[str]:
         lacking: why the data of guards cannot be had, by their numbers in the recipe.
     """
     unseen = "what fine-tuning makes the model forget goes unseen"
-    if not recipe.guard and starts_from_a_trained_model(recipe):
+    if not recipe.guard and recipe.model.name is not None and recipe.model.pretrained:
         return [f"no guard: {unseen}. Give, as guard, a task on other data that the model is good at"]
     if not lacking:
         return []

@@ -20,7 +20,7 @@ from mmcl.training.guard import fallen, starts_from_a_trained_model, warn_of_no_
 from mmcl.training.observer import Observer
 from mmcl.training.plan import plan_recipe
 from mmcl.training.run import Run, run_recipe
-from tests.tiny import save_pairs, tiny_recipe
+from tests.tiny import bert_alone, save_pairs, save_tokenizer, tiny_recipe
 
 
 class Listener(Observer):
@@ -78,6 +78,29 @@ def test_a_model_from_nothing_has_nothing_to_forget(tmp_path: Path) -> None:
     run = run_recipe(recipe.model_copy(update={"max_steps": 1}))
     assert run.changes == ()
     assert not (run.path / "results/before").exists()
+
+
+def test_a_lone_encoder_is_judged_before_it_is_trained_further(tmp_path: Path) -> None:
+    graded = tmp_path / "graded.csv"
+    graded.write_text("text,positive,score\nblack knight,a white pawn,1\nred arrow,arrow,4\ntwo dots,dots,3\n")
+    fields = {
+        "data": {"train": str(graded), "validation": 0.0},
+        "objectives": ["simcse"],
+        "evaluate": [{"task": "sts", "data": str(graded)}],
+        "batch_size": 3,
+        "max_steps": 2,
+        "output_dir": str(tmp_path / "runs"),
+    }
+    first = run_recipe(Recipe.model_validate({**fields, "model": bert_alone(save_tokenizer(tmp_path), dropout=0.1)}))
+    assert first.changes == ()
+    listener = Listener()
+    again = {**fields, "name": "again", "model": {"text": {"name": str(first.path)}}}
+    second = run_recipe(Recipe.model_validate(again), observer=listener)
+    (change,) = second.changes
+    assert (change.metric, change.is_guard) == ("cosine_spearman", False)
+    assert change.before == pytest.approx(first.results[0].metrics["cosine_spearman"])
+    assert "graded.csv cosine_spearman" in format_run(second)
+    assert not any("no guard" in line for line in listener.lines)
 
 
 def test_a_trained_model_without_a_guard_is_warned_of(finished: Run, tmp_path: Path) -> None:
