@@ -6,6 +6,7 @@ A task is rows of data and a protocol; ``task.evaluate(embedder)`` gives a `Task
 from evaluation.baselines import TFIDF, BagOfWords, RawPixels
 from evaluation.cached_embedder import CachedEmbedder
 from evaluation.changes import Change, TradeOff, compare_results, format_changes, main_metrics
+from evaluation.class_scores import ClassScores
 from evaluation.embedder import Described, Embedder, Embeddings, Picture
 from evaluation.errors import EvaluationError
 from evaluation.report import write_report
@@ -32,6 +33,7 @@ __all__ = [
     "BitextMiningTask",
     "CachedEmbedder",
     "Change",
+    "ClassScores",
     "Described",
     "Embedder",
     "Embeddings",

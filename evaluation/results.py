@@ -15,6 +15,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from evaluation.class_scores import ClassScores
 from evaluation.errors import EvaluationError
 from evaluation.exhibits import Exhibits
 from evaluation.statistics import Interval
@@ -41,6 +42,8 @@ class TaskResult:
         split: of the data set.
         reasons: why a metric is None, for each that is.
         intervals: bootstrap 95% intervals of the metrics that have one.
+        per_class: precision, recall and F1 of each class by its name, in the order of the classes; empty where there
+            are no classes.
         chance: what random answers are expected to reach, where that is known.
         units: of the metrics that are not fractions.
         headline: the metrics to show first.
@@ -70,6 +73,7 @@ class TaskResult:
     split: str = "test"
     reasons: Mapping[str, str] = field(default_factory=dict)
     intervals: Mapping[str, Interval] = field(default_factory=dict)
+    per_class: Mapping[str, ClassScores] = field(default_factory=dict)
     chance: Mapping[str, float] = field(default_factory=dict)
     units: Mapping[str, Unit] = field(default_factory=dict)
     headline: tuple[str, ...] = ()
@@ -105,7 +109,8 @@ class TaskResult:
         """Return the result as JSON, fractions as fractions, keys as CLIP_benchmark has them; never NaN."""
         fields = (one.name for one in dataclasses.fields(self) if one.name not in _IN_MEMORY_ONLY)
         record = {name: getattr(self, name) for name in fields}
-        record["intervals"] = {name: dataclasses.asdict(one) for name, one in self.intervals.items()}
+        for name in ("intervals", "per_class"):
+            record[name] = {key: dataclasses.asdict(one) for key, one in getattr(self, name).items()}
         return json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False, default=_plain) + "\n"
 
     @classmethod
@@ -118,6 +123,7 @@ class TaskResult:
         try:
             record = json.loads(text)
             record["intervals"] = {name: Interval(**one) for name, one in record.get("intervals", {}).items()}
+            record["per_class"] = {name: _class_scores(one) for name, one in record.get("per_class", {}).items()}
             record["headline"] = tuple(record.get("headline", ()))
             record["notes"] = tuple(record.get("notes", ()))
             return cls(**record)
@@ -171,6 +177,11 @@ def library_versions(
         except PackageNotFoundError:
             continue
     return found
+
+
+def _class_scores(record: dict[str, Any]) -> ClassScores:
+    interval = record.get("recall_interval")
+    return ClassScores(**{**record, "recall_interval": None if interval is None else Interval(**interval)})
 
 
 def _plain(value: object) -> object:

@@ -22,13 +22,13 @@ Statistic: TypeAlias = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
 @dataclass(frozen=True)
 class Interval:
-    """A bootstrap percentile interval.
+    """A confidence interval: of a metric the percentiles of its bootstrap, of one class's recall Wilson's.
 
     Attributes:
         low: lower end, in the metric's own unit.
         high: upper end.
-        confidence: share of resamples inside, 0.95 by default.
-        num_units: how many examples, or groups of them, were resampled.
+        confidence: how often it is to hold the truth, 0.95 by default.
+        num_units: how many examples, or groups of them, it is made of.
     """
 
     low: float

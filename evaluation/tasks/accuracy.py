@@ -1,4 +1,4 @@
-"""Accuracy and balanced accuracy of one answer per picture, with intervals."""
+"""Accuracy, balanced accuracy and macro scores of one answer per picture, with intervals."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
-from evaluation.metrics import mean_per_class_recall
+from evaluation.metrics import macro_scores, mean_per_class_recall
 from evaluation.statistics import Interval, Statistic, bootstrap_intervals
 
-METRICS = ("acc1", "mean_per_class_recall")
+METRICS = ("acc1", "mean_per_class_recall", "macro_precision", "macro_recall", "macro_f1")
+HEADLINE = METRICS[:2]
 
 
 def accuracies(labels: NDArray[np.int64], predictions: NDArray[np.int64], num_classes: int) -> dict[str, float | None]:
-    """Return ``acc1`` and ``mean_per_class_recall`` of ``(M,)`` answers, as `METRICS` names them."""
-    values = _resampled(labels, predictions, num_classes)(np.ones((1, len(labels))))[0]
+    """Return the metrics of ``(M,)`` answers, as `METRICS` names them."""
+    values = resampled_accuracies(labels, predictions, num_classes)(np.ones((1, len(labels))))[0]
     return dict(zip(METRICS, values.tolist(), strict=True))
 
 
@@ -28,17 +29,22 @@ def accuracy_intervals(
     seed: int,
 ) -> dict[str, Interval]:
     """Return their bootstrap intervals; empty where there are under two pictures, or groups, to resample."""
-    statistic = _resampled(labels, predictions, num_classes)
+    statistic = resampled_accuracies(labels, predictions, num_classes)
     found = bootstrap_intervals(statistic, len(labels), groups, resamples=resamples, seed=seed)
     return dict(zip(METRICS, found, strict=True)) if found else {}
 
 
-def _resampled(labels: NDArray[np.int64], predictions: NDArray[np.int64], num_classes: int) -> Statistic:
+def resampled_accuracies(labels: NDArray[np.int64], predictions: NDArray[np.int64], num_classes: int) -> Statistic:
+    """Return the metrics, in the order of `METRICS`, of examples with given multiplicities."""
+    rows, ones = np.arange(len(labels)), np.ones(len(labels))
+    own, given = (csr_matrix((ones, (rows, one)), shape=(len(rows), num_classes)) for one in (labels, predictions))
     is_correct = (labels == predictions).astype(np.float64)
-    own = csr_matrix((np.ones(len(labels)), (np.arange(len(labels)), labels)), shape=(len(labels), num_classes))
 
     def statistic(weights: NDArray[np.float64]) -> NDArray[np.float64]:
         accuracy = (weights @ is_correct) / weights.sum(axis=1)
-        return np.column_stack([accuracy, mean_per_class_recall((weights * is_correct) @ own, weights @ own)])
+        correct, support, predicted = (weights * is_correct) @ own, weights @ own, weights @ given
+        macro = macro_scores(correct, support, predicted)
+        balanced = mean_per_class_recall(correct, support)
+        return np.column_stack([accuracy, balanced, macro.precision, macro.recall, macro.f1])
 
     return statistic

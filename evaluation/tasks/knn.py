@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from evaluation.errors import EvaluationError
 from evaluation.metrics import knn_predictions
 from evaluation.metrics.knn import NUM_NEIGHBOURS, TEMPERATURE
-from evaluation.tasks.accuracy import METRICS, accuracies, accuracy_intervals
+from evaluation.tasks.accuracy import HEADLINE, accuracies, accuracy_intervals
 from evaluation.tasks.labelled_images import Answers, LabelledEmbeddings, LabelledImagesTask
 
 
@@ -16,7 +16,8 @@ from evaluation.tasks.labelled_images import Answers, LabelledEmbeddings, Labell
 class KNNTask(LabelledImagesTask):
     """Name each picture's class by the votes of its nearest training pictures.
 
-    Metrics: ``acc1`` and ``mean_per_class_recall`` (balanced accuracy). The protocol is kept with the result. See
+    Metrics: ``acc1``, ``mean_per_class_recall`` (balanced accuracy), macro precision, recall and F1, and the scores of
+    each class. The protocol is kept with the result. See
     `LabelledImagesTask` for rows, labels and errors, `evaluation.metrics.knn_predictions` for the votes.
 
     Attributes:
@@ -54,6 +55,6 @@ class KNNTask(LabelledImagesTask):
                 resamples=self.resamples,
                 seed=self.seed,
             ),
-            headline=METRICS,
+            headline=HEADLINE,
             examples={"prediction": predictions},
         )

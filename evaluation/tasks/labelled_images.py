@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluation.baselines import RawPixels
+from evaluation.class_scores import ClassScores, scores_by_class
 from evaluation.embedder import Embedder, Embeddings, Picture
 from evaluation.errors import EvaluationError
 from evaluation.exhibits import ConfusionMatrix, Exhibits
@@ -158,6 +159,7 @@ class LabelledImagesTask(ABC):
             reasons={**answers.reasons, **_prefixed(baseline.reasons if baseline else {})},
             num_examples=len(self.images),
             intervals={**answers.intervals, **_prefixed(baseline.intervals if baseline else {})},
+            per_class=self._per_class(data, answers),
             chance=dict.fromkeys(answers.headline, 1 / data.num_classes),
             headline=answers.headline,
             protocol={"num_train_examples": len(self.train_images), **self._settings(), **answers.protocol}
@@ -206,6 +208,12 @@ class LabelledImagesTask(ABC):
             f"{num_rows:,} of {len(self.labels):,} pictures are of classes without a training row ({_named(missing)}) "
             "and count as missed."
         ]
+
+    def _per_class(self, data: LabelledEmbeddings, answers: Answers) -> dict[str, ClassScores]:
+        predictions = answers.examples.get("prediction")
+        if predictions is None:
+            return {}
+        return scores_by_class(data.test_labels, predictions, self._classes(), self.group_ids())
 
     def _exhibits(self, data: LabelledEmbeddings, answers: Answers) -> Exhibits:
         if "prediction" not in answers.examples:

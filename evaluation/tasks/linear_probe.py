@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from evaluation.errors import EvaluationError
 from evaluation.metrics import linear_probe
 from evaluation.metrics.linear_probe import C_GRID, MAX_ITERATIONS, VALIDATION_FRACTION
-from evaluation.tasks.accuracy import METRICS, accuracies, accuracy_intervals
+from evaluation.tasks.accuracy import HEADLINE, accuracies, accuracy_intervals
 from evaluation.tasks.labelled_images import Answers, LabelledEmbeddings, LabelledImagesTask
 
 
@@ -16,7 +16,8 @@ from evaluation.tasks.labelled_images import Answers, LabelledEmbeddings, Labell
 class LinearProbeTask(LabelledImagesTask):
     """Name each picture's class by logistic regression on the embeddings of the training pictures.
 
-    Metrics: ``acc1`` and ``mean_per_class_recall`` (balanced accuracy). The grid, the accuracies on the validation
+    Metrics: ``acc1``, ``mean_per_class_recall`` (balanced accuracy), macro precision, recall and F1, and the scores of
+    each class. The grid, the accuracies on the validation
     split and the weight decay chosen are kept with the result; the test pictures choose nothing. See
     `LabelledImagesTask` for rows, labels and errors, `evaluation.metrics.linear_probe` for the fit.
 
@@ -79,7 +80,7 @@ class LinearProbeTask(LabelledImagesTask):
                 resamples=self.resamples,
                 seed=self.seed,
             ),
-            headline=METRICS,
+            headline=HEADLINE,
             examples={"prediction": probe.predictions},
             protocol={
                 "c": probe.c,

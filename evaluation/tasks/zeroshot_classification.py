@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_matrix
 
+from evaluation.class_scores import scores_by_class
 from evaluation.embedder import Embedder, Embeddings, Picture
 from evaluation.errors import EvaluationError
 from evaluation.exhibits import ConfusionMatrix, EmbeddingSample, Exhibits, Item, SimilarityMatrix, picture_item
@@ -29,6 +29,7 @@ from evaluation.metrics import (
 )
 from evaluation.results import TaskResult
 from evaluation.statistics import RESAMPLES, Interval, Statistic, bootstrap_intervals
+from evaluation.tasks.accuracy import resampled_accuracies
 from evaluation.tasks.ranked_examples import Side, ranked_examples
 from evaluation.tasks.task import embed_images, embed_texts, identify
 
@@ -43,7 +44,8 @@ class ZeroShotClassificationTask:
     """Name the class of each picture: the class whose prompts' mean embedding is nearest.
 
     Metrics: ``acc1``, ``acc5`` (null under five classes), ``mean_per_class_recall`` (balanced accuracy) and macro
-    precision, recall and F1, as CLIP_benchmark and scikit-learn compute them. Intervals resample pictures, or groups.
+    precision, recall and F1, as CLIP_benchmark and scikit-learn compute them, and the scores of each class. Intervals
+    resample pictures, or groups.
 
     Attributes:
         images: N pictures, decoded when asked for.
@@ -142,6 +144,7 @@ class ZeroShotClassificationTask:
             reasons=reasons,
             num_examples=len(images),
             intervals=self._intervals(ranked, labels, existing),
+            per_class=scores_by_class(labels, ranked.predictions, tuple(classes.values()), self.groups),
             chance={"acc1": 1 / num_classes, "mean_per_class_recall": 1 / num_classes}
             | ({"acc5": 5 / num_classes} if "acc5" in existing else {}),
             units={"ties": "count"},
@@ -210,18 +213,12 @@ def _metrics(
 
 def _resampled_metrics(ranked: ClassRanks, labels: NDArray[np.int64], num_classes: int) -> Statistic:
     """The metrics, in the order of `METRICS`, of examples with given multiplicities."""
-    rows, ones = np.arange(len(labels)), np.ones(len(labels))
-    own = csr_matrix((ones, (rows, labels)), shape=(len(labels), num_classes))
-    given = csr_matrix((ones, (rows, ranked.predictions)), shape=(len(labels), num_classes))
-    is_correct = (ranked.predictions == labels).astype(np.float64)
-    within = np.stack([ranked.ranks <= 1, ranked.ranks <= 5], axis=1).astype(np.float64)
+    of_predictions = resampled_accuracies(labels, ranked.predictions, num_classes)
+    is_among_five = (ranked.ranks <= 5).astype(np.float64)
 
     def statistic(weights: NDArray[np.float64]) -> NDArray[np.float64]:
-        correct, support, predicted = (weights * is_correct) @ own, weights @ own, weights @ given
-        accuracies = (weights @ within) / weights.sum(axis=1, keepdims=True)
-        macro = macro_scores(correct, support, predicted)
-        means = (mean_per_class_recall(correct, support), macro.precision, macro.recall, macro.f1)
-        return np.column_stack([accuracies, *means])
+        acc5 = (weights @ is_among_five) / weights.sum(axis=1)
+        return np.insert(of_predictions(weights), METRICS.index("acc5"), acc5, axis=1)
 
     return statistic
 

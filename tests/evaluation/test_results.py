@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from evaluation import EvaluationError, Interval, TaskResult
+from evaluation import ClassScores, EvaluationError, Interval, TaskResult
 from evaluation.results import library_versions
 
 
@@ -23,6 +23,10 @@ def result() -> TaskResult:
         num_examples=12,
         reasons={"acc5": "only 3 classes"},
         intervals={"image_retrieval_recall@1": Interval(0.505, 0.549, 0.95, 12)},
+        per_class={
+            "cat": ClassScores(8, 0.5, 0.75, 0.6, Interval(0.4, 0.9, 0.95, 8)),
+            "dog": ClassScores(0, None, None, None, None),
+        },
         chance={"image_retrieval_recall@1": 0.001},
         units={"image_retrieval_median_rank": "rank"},
         headline=("image_retrieval_recall@1",),
@@ -73,7 +77,16 @@ def test_null_needs_a_reason_and_names_must_exist(result: TaskResult) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "[]", "{}", '{"dataset": "x", "surprise": 1}', '{"intervals": {"a": {"low": 1}}}']
+    "text",
+    [
+        "",
+        "[]",
+        "{}",
+        '{"dataset": "x", "surprise": 1}',
+        '{"intervals": {"a": {"low": 1}}}',
+        '{"per_class": {"a": {"recall": 1}}}',
+        '{"per_class": {"a": 1}}',
+    ],
 )
 def test_what_is_no_result_is_refused_with_the_path(tmp_path: Path, text: str) -> None:
     (tmp_path / "r.json").write_text(text)
