@@ -20,7 +20,7 @@ from evaluation.metrics import confusion_matrix
 from evaluation.results import TaskResult
 from evaluation.statistics import RESAMPLES, Interval
 from evaluation.tables import format_value
-from evaluation.tasks.task import embed_images, identify
+from evaluation.tasks.task import embed_images, example_ids, identify
 
 RAW_PIXELS = "raw_pixels"
 """What the names of the baseline's metrics begin with."""
@@ -85,6 +85,7 @@ class LabelledImagesTask(ABC):
         dataset: name in results.
         split: name in results, of the rows judged on.
         groups: ``(M,)`` ids of pictures that are not independent (drawings of one character), or None.
+        ids: ``(M,)`` ids of the test pictures, by which results of several models are paired; by default their places.
         baselines: also judge raw pixels (see `evaluation.baselines.RawPixels`) by the same protocol, once per task, as
             metrics whose names begin with ``raw_pixels/``.
         resamples: of the bootstrap.
@@ -104,6 +105,7 @@ class LabelledImagesTask(ABC):
     dataset: str
     split: str = "test"
     groups: Sequence[int] | NDArray[np.int64] | None = None
+    ids: Sequence[str] | None = None
     baselines: bool = False
     resamples: int = RESAMPLES
     seed: int = 0
@@ -116,6 +118,7 @@ class LabelledImagesTask(ABC):
             raise EvaluationError(
                 f"{self.dataset}: {len(self.images)} test pictures must have as many groups, got {len(self.groups)}"
             )
+        example_ids(self.ids, len(self.images), self.dataset)
         if self.train_images is self.images:
             raise EvaluationError(f"{self.dataset}: the pictures learnt from are those judged on; hold some out")
         known = {str(label) for label in self.train_labels}
@@ -165,7 +168,12 @@ class LabelledImagesTask(ABC):
             protocol={"num_train_examples": len(self.train_images), **self._settings(), **answers.protocol}
             | ({RAW_PIXELS: {**RawPixels().preprocessing, **baseline.protocol}} if baseline else {}),
             notes=(*self._missing_classes(), *answers.notes, *(_beside(baseline) if baseline else ())),
-            examples={"label": data.test_labels, **answers.examples} | ({} if groups is None else {"group": groups}),
+            examples={
+                "id": example_ids(self.ids, len(self.images), self.dataset),
+                "label": data.test_labels,
+                **answers.examples,
+            }
+            | ({} if groups is None else {"group": groups}),
             exhibits=self._exhibits(data, answers),
         )
 

@@ -26,7 +26,7 @@ from evaluation.metrics import (
 from evaluation.results import TaskResult, Unit
 from evaluation.statistics import RESAMPLES, Interval, bootstrap_intervals, mean_of
 from evaluation.tasks.ranked_examples import Side, ranked_examples
-from evaluation.tasks.task import embed_images, embed_texts, identify
+from evaluation.tasks.task import embed_images, embed_texts, example_ids, identify
 
 CUTOFFS = (1, 5, 10)
 
@@ -59,6 +59,8 @@ class RetrievalTask:
         split: name in results.
         language: of the texts, ISO 639-1.
         image_kinds: ``(N,)`` what to colour pictures by in the map, or empty.
+        ids: ``(N,)`` ids of the pictures, by which results of several models are paired; by default their places.
+        text_ids: ``(M,)`` ids of the captions, likewise.
         resamples: of the bootstrap.
         seed: of the bootstrap and of the examples shown.
 
@@ -76,6 +78,8 @@ class RetrievalTask:
     split: str = "test"
     language: str = "en"
     image_kinds: Sequence[str] = ()
+    ids: Sequence[str] | None = None
+    text_ids: Sequence[str] | None = None
     resamples: int = RESAMPLES
     seed: int = 0
 
@@ -92,6 +96,8 @@ class RetrievalTask:
         for index, text in enumerate(self.texts):
             if not isinstance(text, str) or not text.strip():
                 raise EvaluationError(f"{self.dataset}: every caption must be a text, got {text!r} for caption {index}")
+        example_ids(self.ids, len(self.images), self.dataset)
+        example_ids(self.text_ids, len(self.texts), self.dataset)
         try:
             check_partners(self.image_groups, self.text_groups)
         except EvaluationError as error:
@@ -109,6 +115,7 @@ class RetrievalTask:
         split: str = "test",
         language: str = "en",
         image_kinds: Sequence[str] = (),
+        ids: Sequence[str] | None = None,
         resamples: int = RESAMPLES,
         seed: int = 0,
     ) -> RetrievalTask:
@@ -119,27 +126,32 @@ class RetrievalTask:
         that show one and the same picture, as a file with a row for each caption has them: no rivals of each other in
         the strict protocol. Empty: every row shows another.
 
+        The first caption of the picture with id ``"17"`` has the id ``"17.0"``, the second ``"17.1"``.
+
         Raises:
             EvaluationError: a picture without captions, and what the task itself refuses.
         """
-        ids = list(range(len(images))) if groups is None else list(groups)
-        if not len(images) == len(captions) == len(ids):
+        group_ids = list(range(len(images))) if groups is None else list(groups)
+        if not len(images) == len(captions) == len(group_ids):
             raise EvaluationError(
                 f"{dataset}: pictures, captions and groups must be as many, "
-                f"got {len(images)}, {len(captions)} and {len(ids)}"
+                f"got {len(images)}, {len(captions)} and {len(group_ids)}"
             )
-        pairs = _distinct_captions(captions, ids, dataset)
+        pairs = _distinct_captions(captions, group_ids, dataset)
         index_of = {pair: index for index, pair in enumerate(pairs)}
         number_of: dict[Hashable, int] = {}
         shown = [
             number_of.setdefault(pair, len(number_of))
-            for pair in zip(ids, same_pictures or range(len(ids)), strict=True)
+            for pair in zip(group_ids, same_pictures or range(len(images)), strict=True)
         ]
-        own = {(shown[row], index_of[ids[row], text]): None for row, texts in enumerate(captions) for text in texts}
+        own = {
+            (shown[row], index_of[group_ids[row], text]): None for row, texts in enumerate(captions) for text in texts
+        }
+        image_ids = example_ids(ids, len(images), dataset)
         return cls(
             images=images,
             texts=[text for _, text in pairs],
-            image_groups=ids,
+            image_groups=group_ids,
             text_groups=[group for group, _ in pairs],
             picture_ids=shown,
             own_texts=list(own),
@@ -147,6 +159,8 @@ class RetrievalTask:
             split=split,
             language=language,
             image_kinds=image_kinds,
+            ids=image_ids.tolist(),
+            text_ids=[f"{image_ids[row]}.{number}" for row, number in pairs.values()],
             resamples=resamples,
             seed=seed,
         )
@@ -179,6 +193,8 @@ class RetrievalTask:
             headline=tuple(name for one in directions for name in one.recall_names()),
             notes=tuple(note for one in directions for note in one.notes()),
             examples={
+                "image_id": example_ids(self.ids, len(images), self.dataset),
+                "text_id": example_ids(self.text_ids, len(texts), self.dataset),
                 "image_retrieval_rank": image_retrieval.ranks,
                 "text_retrieval_rank": text_retrieval.ranks,
                 "text_group": of_text,
@@ -247,12 +263,18 @@ class RetrievalTask:
         return Item(text=self.texts[row])
 
 
-def _distinct_captions(captions: Sequence[Sequence[str]], groups: Sequence[int], dataset: str) -> list[tuple[int, str]]:
-    """The captions with their groups, in order, one that comes again in its group left out."""
+def _distinct_captions(
+    captions: Sequence[Sequence[str]], groups: Sequence[int], dataset: str
+) -> dict[tuple[int, str], tuple[int, int]]:
+    """The captions behind their groups, in order, each with where it first stands: picture, and place among its own."""
     bare = [index for index, texts in enumerate(captions) if not texts]
     if bare:
         raise EvaluationError(f"{dataset}: {len(bare)} of {len(captions)} pictures have no caption, first: {bare[0]}")
-    return list(dict.fromkeys((group, text) for group, texts in zip(groups, captions, strict=True) for text in texts))
+    found: dict[tuple[int, str], tuple[int, int]] = {}
+    for row, (group, texts) in enumerate(zip(groups, captions, strict=True)):
+        for number, text in enumerate(texts):
+            found.setdefault((group, text), (row, number))
+    return found
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from evaluation.metrics import alignment, paired_cosines, pearson, spearman, uni
 from evaluation.results import TaskResult
 from evaluation.statistics import Interval
 from evaluation.tables import format_value
-from evaluation.tasks.task import embed_texts
+from evaluation.tasks.task import embed_texts, example_ids
 from evaluation.tasks.text_task import TextTask
 
 CORRELATIONS = ("cosine_spearman", "cosine_pearson")
@@ -83,6 +83,9 @@ class STSTask(TextTask):
 
     def _group_ids(self) -> NDArray[np.int64] | None:
         return None if self.groups is None else np.asarray(self.groups)[self._kept]
+
+    def _example_ids(self, num_examples: int) -> NDArray[np.str_]:
+        return example_ids(self.ids, len(self.first), self.dataset)[self._kept]
 
     def evaluate(self, embedder: Embedder) -> TaskResult:
         """Return the correlations with intervals, the health of the embeddings, and the pairs most misjudged.

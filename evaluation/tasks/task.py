@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from evaluation.embedder import Described, Embedder, Embeddings, Picture, encode_behind, precision_of, prompts_of
 from evaluation.errors import EvaluationError
@@ -58,6 +59,21 @@ def identify(embedder: Embedder) -> dict[str, Any]:
         "precision": precision_of(embedder),
         "versions": library_versions(),
     }
+
+
+def example_ids(ids: Sequence[str] | None, num_examples: int, dataset: str) -> NDArray[np.str_]:
+    """Return the ``(N,)`` ids by which results of several models are paired; places from 0 where none are given.
+
+    Raises:
+        EvaluationError: not one for each example, or one that occurs twice.
+    """
+    found = np.array([str(number) for number in (range(num_examples) if ids is None else ids)], dtype=np.str_)
+    if len(found) != num_examples:
+        raise EvaluationError(f"{dataset}: {num_examples} examples must have as many ids, got {len(found)}")
+    names, counts = np.unique(found, return_counts=True)
+    if len(names) < num_examples:
+        raise EvaluationError(f'{dataset}: ids must differ, "{names[counts > 1][0]}" occurs {counts.max()} times')
+    return found
 
 
 def _checked(embedder: Embedder, embeddings: Embeddings, num_rows: int, what: str) -> Embeddings:

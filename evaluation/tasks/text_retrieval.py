@@ -25,7 +25,7 @@ from evaluation.metrics import (
 from evaluation.results import TaskResult
 from evaluation.statistics import mean_of
 from evaluation.tasks.ranked_examples import NUM_CANDIDATES, NUM_EXAMPLES_EACH
-from evaluation.tasks.task import embed_texts
+from evaluation.tasks.task import embed_texts, example_ids
 from evaluation.tasks.text_task import TextTask
 
 DEPTH = 10
@@ -52,7 +52,8 @@ class TextRetrievalTask(TextTask):
     queries, and its ``document`` before documents.
 
     Attributes:
-        queries: Q texts by id; intervals resample them, and ``groups`` are theirs.
+        queries: Q texts by id; intervals resample them, ``groups`` are theirs, and so are ``ids``, by
+            default those given here.
         corpus: M texts by id.
         relevance: for each query's id the grades of documents by id: above 0 for a relevant one, the higher the more;
             documents not named have 0.
@@ -85,6 +86,9 @@ class TextRetrievalTask(TextTask):
                 f"{self.dataset}: every query must have a relevant document, {len(bare)} of {len(self.queries)} have "
                 f'none, first: "{bare[0]}"'
             )
+
+    def _example_ids(self, num_examples: int) -> NDArray[np.str_]:
+        return example_ids(list(self.queries) if self.ids is None else self.ids, num_examples, self.dataset)
 
     def _grades_of(self, query: str) -> Mapping[str, float]:
         return self.relevance.get(query, {})

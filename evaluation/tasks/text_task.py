@@ -13,7 +13,7 @@ from evaluation.embedder import Embedder
 from evaluation.errors import EvaluationError
 from evaluation.results import TaskResult
 from evaluation.statistics import RESAMPLES, Interval, Statistic, bootstrap_intervals
-from evaluation.tasks.task import identify
+from evaluation.tasks.task import example_ids, identify
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +26,7 @@ class TextTask:
         language: of the texts, ISO 639-1; of two, both with a hyphen between them.
         groups: ids of examples that are not independent, one each, which intervals resample together; None draws
             single examples.
+        ids: of the examples, one each, by which results of several models are paired; by default their places.
         resamples: of the bootstrap.
         seed: of the bootstrap, and of whatever else is drawn.
     """
@@ -37,6 +38,7 @@ class TextTask:
     split: str = "test"
     language: str = "en"
     groups: Sequence[int] | NDArray[np.int64] | None = None
+    ids: Sequence[str] | None = None
     resamples: int = RESAMPLES
     seed: int = 0
 
@@ -50,6 +52,7 @@ class TextTask:
             if len(values) != num_rows:
                 found = f"{num_rows}, got {len(values)}"
                 raise EvaluationError(f"{self.dataset}: {name} must be as many as {first}, {found}")
+        example_ids(self.ids, num_rows, self.dataset)
 
     def _check_texts(self, what: str, texts: Sequence[Any]) -> None:
         for index, text in enumerate(texts):
@@ -74,13 +77,18 @@ class TextTask:
             metrics=metrics,
             num_examples=num_examples,
             example_name=self.example_name,
-            examples=examples if groups is None else {**examples, "group": groups},
+            examples={"id": self._example_ids(num_examples), **examples}
+            | ({} if groups is None else {"group": groups}),
             **fields,
         )
 
     def _group_ids(self) -> NDArray[np.int64] | None:
         """Return the group of each example judged, to resample; None for single examples."""
         return None if self.groups is None else np.asarray(self.groups)
+
+    def _example_ids(self, num_examples: int) -> NDArray[np.str_]:
+        """Return the id of each example judged."""
+        return example_ids(self.ids, num_examples, self.dataset)
 
     def _intervals(self, names: Sequence[str], statistic: Statistic, num_examples: int) -> dict[str, Interval]:
         """Return intervals by metric; a resample in which a metric does not exist counts as 0."""

@@ -31,7 +31,7 @@ from evaluation.results import TaskResult
 from evaluation.statistics import RESAMPLES, Interval, Statistic, bootstrap_intervals
 from evaluation.tasks.accuracy import resampled_accuracies
 from evaluation.tasks.ranked_examples import Side, ranked_examples
-from evaluation.tasks.task import embed_images, embed_texts, identify
+from evaluation.tasks.task import embed_images, embed_texts, example_ids, identify
 
 METRICS = ("acc1", "acc5", "mean_per_class_recall", "macro_precision", "macro_recall", "macro_f1")
 
@@ -55,6 +55,7 @@ class ZeroShotClassificationTask:
             occurs, by its own name, sorted.
         templates: prompts with ``{}`` (or ``{c}``) for the class name.
         groups: ``(N,)`` ids of pictures that are not independent (drawings of one character), or None.
+        ids: ``(N,)`` ids of the pictures, by which results of several models are paired; by default their places.
         split: name in results.
         language: of class names and templates, ISO 639-1.
         resamples: of the bootstrap.
@@ -71,6 +72,7 @@ class ZeroShotClassificationTask:
     class_names: Mapping[str, str] | None = None
     templates: Sequence[str] = ("a photo of a {}.",)
     groups: Sequence[int] | NDArray[np.int64] | None = None
+    ids: Sequence[str] | None = None
     split: str = "test"
     language: str = "en"
     resamples: int = RESAMPLES
@@ -92,6 +94,7 @@ class ZeroShotClassificationTask:
                 f"{self.dataset}: every picture must have a label, {len(bare)} of {len(self.labels)} have none, "
                 f"first: picture {bare[0]}"
             )
+        example_ids(self.ids, len(self.images), self.dataset)
         self._check_classes()
 
     def _check_classes(self) -> None:
@@ -151,7 +154,12 @@ class ZeroShotClassificationTask:
             headline=tuple(existing[: existing.index("macro_precision")]),
             notes=_notes(ranked),
             template_hash=hashlib.sha256(json.dumps(prompts).encode()).hexdigest(),
-            examples={"label": labels, "prediction": ranked.predictions, "rank": ranked.ranks}
+            examples={
+                "id": example_ids(self.ids, len(self.images), self.dataset),
+                "label": labels,
+                "prediction": ranked.predictions,
+                "rank": ranked.ranks,
+            }
             | ({} if self.groups is None else {"group": np.asarray(self.groups)}),
             exhibits=self._exhibits(images, weights, labels, ranked),
         )

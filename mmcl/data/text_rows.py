@@ -57,6 +57,7 @@ class TextRows:
         scores: one per row, None where a row has none; empty where none are read.
         labels: what the cell of each row holds, of a class column the number; empty where none are read.
         groups: one id per row; rows of one group belong together.
+        ids: the rows' positions in their source; of several, counted on from one to the next.
         left_out: the rows that cannot be used, with reasons.
     """
 
@@ -68,6 +69,7 @@ class TextRows:
     scores: list[float | None]
     labels: list[str]
     groups: list[int]
+    ids: list[int]
     left_out: tuple[QuarantineRecord, ...] = ()
 
 
@@ -113,7 +115,8 @@ def validation_text_rows(recipe: Recipe, data: TrainData, needs: TextNeeds) -> T
             continue
         if len(positions):
             groups = each.slice(data.group_ids)[positions]
-            parts.append(_read(each.source, roles, needs, each.columns_key, positions, groups))
+            rows = _read(each.source, roles, needs, each.columns_key, positions, groups)
+            parts.append(replace(rows, ids=[each.first + row for row in rows.ids]))
     if not parts:
         raise refused or UserError(f"data.validation: no row of {data.name} is held out that {needs.task} can judge by")
     return _joined(parts)
@@ -202,6 +205,7 @@ def _read(
         scores=_scores(usable, roles, key),
         labels=[str(cell) for (cell,) in read_cells(usable, roles.label)] if roles.label else [],
         groups=(scan.group_ids if groups is None else groups)[rows].tolist(),
+        ids=(rows if positions is None else positions[rows]).tolist(),
         left_out=tuple(left_out),
     )
 
@@ -238,7 +242,7 @@ def _joined(parts: Sequence[TextRows]) -> TextRows:
     def joined(name: str) -> list[Any]:
         return [item for part in parts for item in getattr(part, name)]
 
-    lists = ("anchors", "positives", "negatives", "scores", "labels", "groups")
+    lists = ("anchors", "positives", "negatives", "scores", "labels", "groups", "ids")
     return TextRows(
         name=" + ".join(part.name for part in parts),
         split=parts[0].split,

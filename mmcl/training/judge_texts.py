@@ -53,7 +53,12 @@ def build_text_task(
         UserError: rows that it cannot judge by.
     """
     fields: dict[str, Any] = {"dataset": name, "split": rows.split, "language": config.language}
-    pairs: dict[str, Any] = {"first": _first(rows.anchors), "second": _first(rows.positives), "groups": rows.groups}
+    pairs: dict[str, Any] = {
+        "first": _first(rows.anchors),
+        "second": _first(rows.positives),
+        "groups": rows.groups,
+        "ids": list(map(str, rows.ids)),
+    }
     try:
         if isinstance(config, STSConfig):
             return STSTask(**fields, **pairs, scores=rows.scores, baselines=config.baselines)
@@ -84,15 +89,14 @@ def _truths(rows: TextRows, key: str) -> list[bool]:
 def _triplets(rows: TextRows) -> dict[str, Any]:
     """Return a triplet for each hard negative; those of a row are resampled together."""
     triplets = [
-        (anchors[0], positives[0], negative, group)
-        for anchors, positives, negatives, group in zip(
-            rows.anchors, rows.positives, rows.negatives, rows.groups, strict=True
+        (anchors[0], positives[0], negative, group, f"{row}.{number}")
+        for anchors, positives, negatives, group, row in zip(
+            rows.anchors, rows.positives, rows.negatives, rows.groups, rows.ids, strict=True
         )
-        for negative in negatives
+        for number, negative in enumerate(negatives)
     ]
-    return dict(
-        zip(("anchors", "positives", "negatives", "groups"), map(list, zip(*triplets, strict=True)), strict=True)
-    )
+    names = ("anchors", "positives", "negatives", "groups", "ids")
+    return dict(zip(names, map(list, zip(*triplets, strict=True)), strict=True))
 
 
 def _further_documents(config: TextRetrievalConfig, columns: ColumnsConfig, key: str) -> list[str]:
@@ -108,10 +112,10 @@ def _collection(rows: TextRows, further: Sequence[str]) -> dict[str, Any]:
     documents = {text: f"d{number}" for number, text in enumerate(dict.fromkeys([*texts, *further]))}
     relevant: dict[int, dict[str, float]] = {}
     queries: dict[tuple[int, str], str] = {}
-    for anchors, positives, group in zip(rows.anchors, rows.positives, rows.groups, strict=True):
+    for anchors, positives, group, row in zip(rows.anchors, rows.positives, rows.groups, rows.ids, strict=True):
         relevant.setdefault(group, {}).update({documents[text]: 1.0 for text in positives})
-        for text in anchors:
-            queries.setdefault((group, text), f"q{len(queries)}")
+        for number, text in enumerate(anchors):
+            queries.setdefault((group, text), f"{row}.{number}")
     return {
         "queries": {name: text for (_, text), name in queries.items()},
         "corpus": {name: text for text, name in documents.items()},

@@ -122,6 +122,7 @@ def test_held_out_rows_are_those_of_the_split_with_all_that_a_task_needs(tmp_pat
     assert rows is not None
     assert 4 < len(rows.anchors) < 25
     assert rows.split == "validation"
+    assert rows.ids == [int(score or 0) for score in rows.scores]
     for anchors, positives, score in zip(rows.anchors, rows.positives, rows.scores, strict=True):
         assert score is not None
         assert (anchors, positives) == ([f"alpha {score:.0f}"], [f"beta {score:.0f}"])
@@ -146,5 +147,8 @@ def test_of_several_sources_those_count_that_have_the_columns_and_are_no_replay(
     rows = held_out(recipe_of(tmp_path, sources, validation=0.4))
     assert rows is not None
     assert {anchors[0].split()[0] for anchors in rows.anchors} == {"alpha"}
+    second = held_out(recipe_of(tmp_path, [sources[1], sources[0]], validation=0.4))
+    assert second is not None
+    assert second.anchors == [[f"alpha {row - 40}"] for row in second.ids]  # counted on from the first source
     with pytest.raises(UserError, match=r"pairs needs pairs of texts, and two.txt has no column"):
         held_out(recipe_of(tmp_path, lines, validation=0.4, columns={"text": "text"}))

@@ -279,3 +279,17 @@ def test_a_sharded_embedder_tells_what_the_one_it_wraps_does(tmp_path: Path) -> 
         assert getattr(sharded, name) == getattr(embedder, name)
     # One that does not say what it encodes has both of a protocol's methods.
     assert ShardedEmbedder(ColourEmbedder()).modalities == ("image", "text")
+
+
+def test_examples_are_known_by_their_positions_in_the_source(tmp_path: Path) -> None:
+    pairs = save_pairs(tmp_path, 100, 100)
+    lines = pairs.read_text().splitlines()
+    lines[3] = lines[3].rsplit(",", 1)[0] + ","  # row 2 has no label
+    pairs.write_text("\n".join(lines) + "\n")
+    train = {"train": str(save_pairs(tmp_path / "train"))}
+    names = ("retrieval", "zeroshot_classification", "knn", "linear_probe", "few_label")
+    tasks = build(pairs, *({"task": name, **(train if number > 1 else {})} for number, name in enumerate(names)))
+    expected = [str(row) for row in range(100) if row != 2]
+    assert [task.ids for task in tasks] == [expected] * 5
+    assert isinstance(tasks[0], RetrievalTask)
+    assert tasks[0].text_ids == [f"{row}.0" for row in expected]

@@ -58,7 +58,7 @@ def test_pairs_have_the_truth_of_their_labels(tmp_path: Path) -> None:
 
 
 def test_labels_that_are_no_truths_are_refused() -> None:
-    rows = TextRows("nli.csv", "test", [["a"]], [["b"]], [[]], [], ["neutral"], [0])
+    rows = TextRows("nli.csv", "test", [["a"]], [["b"]], [[]], [], ["neutral"], [0], [0])
     config = Recipe.model_validate({"data": "x", "evaluate": ["pair_classification"]}).evaluate[0]
     with pytest.raises(UserError, match=r'evaluate.0.columns.label: .* true or false, got "neutral" in nli.csv'):
         build_text_task(config, rows, "nli", ColumnsConfig())  # type: ignore[arg-type]
@@ -103,7 +103,7 @@ def test_every_task_is_judged_by_texts_alone(tmp_path: Path, task: str) -> None:
 
 
 def test_a_mistake_in_the_rows_is_of_the_user(tmp_path: Path) -> None:
-    rows = TextRows("x.csv", "test", [["a"], ["b"]], [["c"], ["c"]], [], [], [], [0, 1])
+    rows = TextRows("x.csv", "test", [["a"], ["b"]], [["c"], ["c"]], [], [], [], [0, 1], [0, 1])
     config = Recipe.model_validate({"data": "x", "evaluate": ["bitext_mining"]}).evaluate[0]
     with pytest.raises(UserError, match="bitext_mining: x: second needs two different sentences"):
         build_text_task(config, rows, "x", ColumnsConfig())  # type: ignore[arg-type]
@@ -113,7 +113,7 @@ def test_without_held_out_rows_a_task_needs_data_of_its_own() -> None:
     configs = Recipe.model_validate({"data": "x", "evaluate": ["sts"]}).evaluate
     with pytest.raises(UserError, match=r"evaluate.sts: no rows to judge on, because data.validation is 0"):
         build_tasks(configs, ColumnsConfig())
-    rows = TextRows("held", "validation", [["a 1"], ["b 2"]], [["c 1"], ["d 9"]], [], [1, 2], [], [0, 1])
+    rows = TextRows("held", "validation", [["a 1"], ["b 2"]], [["c 1"], ["d 9"]], [], [1, 2], [], [0, 1], [4, 7])
     (task,) = build_tasks(configs, ColumnsConfig(), validation_texts=lambda needs: rows)
     assert isinstance(task, STSTask)
     assert (task.dataset, task.split) == ("held", "validation")
@@ -139,3 +139,17 @@ def test_defaults_are_those_of_the_evaluation_package() -> None:
     defaults = inspect.signature(STSTask).parameters
     for name in ("language", "baselines"):
         assert STSConfig.model_fields[name].default == defaults[name].default
+
+
+@pytest.mark.parametrize(
+    ("task", "ids"),
+    [
+        ("sts", ["0", "1"]),
+        ("pair_classification", ["0", "1", "2"]),
+        ("bitext_mining", ["0", "1", "2"]),
+        ("text_retrieval", ["0.0", "1.0", "2.0"]),
+        ("triplet_accuracy", ["0.0", "0.1", "1.0", "2.0"]),
+    ],
+)
+def test_examples_are_known_by_their_positions_in_the_source(tmp_path: Path, task: str, ids: list[str]) -> None:
+    assert build(tmp_path, task).evaluate(AngleEmbedder()).examples["id"].tolist() == ids

@@ -221,3 +221,19 @@ def test_groups_alone_know_no_strict_protocol() -> None:
     task = colour_task()
     bare = replace(task, picture_ids=(), own_texts=())
     assert bare.evaluate(ColourEmbedder()).metrics == task.evaluate(ColourEmbedder()).metrics
+
+
+def test_a_caption_is_known_by_the_picture_it_stands_first_with() -> None:
+    task = RetrievalTask.from_captions(
+        [picture("red"), picture("blue"), picture("blue")],
+        [["red", "warm red"], ["blue"], ["blue", "cold blue"]],
+        dataset="pairs",
+        groups=[0, 1, 1],
+        ids=["r", "b", "c"],
+        resamples=50,
+    )
+    examples = task.evaluate(ColourEmbedder()).examples
+    assert examples["image_id"].tolist() == ["r", "b", "c"]
+    assert examples["text_id"].tolist() == ["r.0", "r.1", "b.0", "c.1"]
+    with pytest.raises(EvaluationError, match="pairs: 4 examples must have as many ids, got 1"):
+        replace(task, text_ids=["x"])

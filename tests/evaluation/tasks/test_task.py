@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from evaluation import CachedEmbedder, EvaluationError
-from evaluation.tasks.task import embed_images, embed_texts, identify
+from evaluation.tasks.task import embed_images, embed_texts, example_ids, identify
 from tests.evaluation.fakes import ColourEmbedder, PromptedColours, picture
 
 
@@ -64,3 +64,20 @@ def test_identity_holds_what_the_embedder_tells() -> None:
     assert (plain["precision"], identify(described)["precision"]) == ("", "fp16")
     assert identify(described)["pretrained"] == "tag"
     assert identify(described)["preprocessing"] == {"size": 8}
+
+
+def test_ids_are_those_given_or_else_places() -> None:
+    assert example_ids(["b", "a"], 2, "x").tolist() == ["b", "a"]
+    assert example_ids(None, 3, "x").tolist() == ["0", "1", "2"]
+
+
+@pytest.mark.parametrize(
+    ("ids", "message"),
+    [
+        (["a"], "x: 3 examples must have as many ids, got 1"),
+        (["a", "b", "a"], 'x: ids must differ, "a" occurs 2 times'),
+    ],
+)
+def test_ids_by_which_nothing_can_be_paired_are_refused(ids: list[str], message: str) -> None:
+    with pytest.raises(EvaluationError, match=message):
+        example_ids(ids, 3, "x")
