@@ -14,6 +14,7 @@ from mmcl.errors import UserError
 
 _TEXTS_AT_A_TIME = 2000
 _NUM_EXAMPLES = 5
+_SMALLEST_SHARE = 0.01
 # Thai, Lao, Tibetan, Burmese, Khmer, kana, and Chinese characters.
 _WITHOUT_SPACES = re.compile(
     "[\u0e00-\u0fff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
@@ -28,9 +29,10 @@ class TokenizerFigures:
         num_texts: how many.
         tokens_per_text: mean number of tokens.
         longest: most tokens of a text.
-        fertility: tokens per word, words being what white space separates; None where no text is of words.
+        fertility: tokens per word, words being what white space separates; None where under a hundredth of the tokens are
+            of texts of words.
         tokens_per_character: of texts whose script puts no spaces between words (Chinese, Japanese, Thai ...), which
-            ``fertility`` leaves out; spaces do not count. None where there is no such text.
+            ``fertility`` leaves out; spaces do not count. None where under a hundredth of the tokens are of such texts.
         byte_share: share of tokens that spell a single byte; None for a tokenizer without a piece for every byte.
         unknown_share: share of tokens that stand for what the vocabulary lacks.
         round_trip: share of texts that come back from their tokens as the tokenizer normalises them, white space aside.
@@ -70,6 +72,10 @@ class _Counts:
     too_long: int = 0
     mismatched: int = 0
 
+    def per(self, tokens: int, units: int) -> float | None:
+        """Tokens of one kind of text for each word or character of it; None where there is next to nothing of it."""
+        return tokens / units if units and tokens >= _SMALLEST_SHARE * self.tokens else None
+
 
 def measure(
     tokenizer: PreTrainedTokenizerBase,
@@ -108,8 +114,8 @@ def measure(
         num_texts=counts.texts,
         tokens_per_text=counts.tokens / counts.texts,
         longest=counts.longest,
-        fertility=counts.tokens_of_words / counts.words if counts.words else None,
-        tokens_per_character=counts.tokens_of_characters / counts.characters if counts.characters else None,
+        fertility=counts.per(counts.tokens_of_words, counts.words),
+        tokens_per_character=counts.per(counts.tokens_of_characters, counts.characters),
         byte_share=counts.bytes / max(1, counts.tokens) if bytes_of else None,
         unknown_share=counts.unknown / max(1, counts.tokens),
         round_trip=counts.returned / counts.texts,

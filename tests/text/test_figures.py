@@ -32,6 +32,7 @@ def test_tokens_are_counted_per_word_where_spaces_stand_and_else_per_character(m
     assert figures.tokens_per_character == pytest.approx(sum(lengths[1::2]) / sum(map(len, chinese)))
     assert measure(convert(model, 24), english).tokens_per_character is None
     assert measure(convert(model, 24), chinese).fertility is None
+    assert measure(convert(model, 24), [*chinese, "OK"]).fertility is None  # two letters are not worth a figure
 
 
 def test_only_a_model_to_compare_with_gives_a_mismatch(model):
