@@ -9,6 +9,7 @@ from evaluation.changes import Change, TradeOff, compare_results, format_changes
 from evaluation.class_scores import ClassScores
 from evaluation.embedder import Described, Embedder, Embeddings, Picture
 from evaluation.errors import EvaluationError
+from evaluation.predictions import read_predictions, write_predictions
 from evaluation.report import write_report
 from evaluation.results import TaskResult
 from evaluation.statistics import Interval, PairedComparison, paired_bootstrap
@@ -61,5 +62,7 @@ __all__ = [
     "main_metrics",
     "metric_rows",
     "paired_bootstrap",
+    "read_predictions",
+    "write_predictions",
     "write_report",
 ]

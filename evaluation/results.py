@@ -1,4 +1,4 @@
-"""The result of one task for one model: a small JSON file, with the per-example outcomes kept beside it in memory."""
+"""The result of one task for one model: a small JSON file, with the outcome of every example beside it."""
 
 from __future__ import annotations
 
@@ -18,12 +18,13 @@ from numpy.typing import NDArray
 from evaluation.class_scores import ClassScores
 from evaluation.errors import EvaluationError
 from evaluation.exhibits import Exhibits
+from evaluation.predictions import SUFFIX, read_examples, write_predictions
 from evaluation.statistics import Interval
 
 Unit: TypeAlias = Literal["fraction", "rank", "count", "number"]
 """A number is shown as it is: a distance, a cosine."""
 
-_IN_MEMORY_ONLY = ("examples", "exhibits")
+_NOT_IN_JSON = ("examples", "class_names", "exhibits")
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,9 @@ class TaskResult:
         is_partial: only the first rows of the data were judged, because a limit was asked for.
         protocol: settings the numbers depend on, such as a k or a weight decay, plain JSON values.
         versions: of the libraries in use.
-        examples: per-example outcomes by name, arrays; not in the JSON and not compared.
+        examples: per-example outcomes by name, arrays whose last axis is the examples; not in the JSON but in a parquet
+            file beside it, and not compared.
+        class_names: of the indices in ``examples``, where they are of classes; kept with them.
         exhibits: what a report shows; not in the JSON and not compared.
 
     Raises:
@@ -86,6 +89,7 @@ class TaskResult:
     protocol: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     examples: Mapping[str, NDArray[Any]] = field(default_factory=dict, compare=False, repr=False)
+    class_names: tuple[str, ...] = field(default=(), compare=False, repr=False)
     exhibits: Exhibits = field(default_factory=Exhibits, compare=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -107,7 +111,7 @@ class TaskResult:
 
     def to_json(self) -> str:
         """Return the result as JSON, fractions as fractions, keys as CLIP_benchmark has them; never NaN."""
-        fields = (one.name for one in dataclasses.fields(self) if one.name not in _IN_MEMORY_ONLY)
+        fields = (one.name for one in dataclasses.fields(self) if one.name not in _NOT_IN_JSON)
         record = {name: getattr(self, name) for name in fields}
         for name in ("intervals", "per_class"):
             record[name] = {key: dataclasses.asdict(one) for key, one in getattr(self, name).items()}
@@ -133,9 +137,16 @@ class TaskResult:
             raise EvaluationError(f"not a result file: {error}") from error
 
     def write(self, path: str | Path) -> Path:
-        """Write the JSON to ``path``, its folder made if need be; an older file is replaced whole or not at all."""
+        """Write the JSON to ``path``, and the examples to a parquet file of that name, where there are any.
+
+        The folder is made if need be; an older file is replaced whole or not at all.
+        """
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
+        if self.examples:
+            write_predictions(path.with_suffix(SUFFIX), self)
+        else:
+            path.with_suffix(SUFFIX).unlink(missing_ok=True)
         aside = path.with_name(path.name + ".part")
         aside.write_text(self.to_json(), encoding="utf-8")
         aside.replace(path)
@@ -143,15 +154,20 @@ class TaskResult:
 
     @classmethod
     def read(cls, path: str | Path) -> TaskResult:
-        """Return the result stored at ``path``.
+        """Return the result stored at ``path``, with its examples where they are beside it.
 
         Raises:
             EvaluationError: a file that is missing or not a result.
         """
+        path = Path(path)
         try:
-            return cls.from_json(Path(path).read_text(encoding="utf-8"))
+            result = cls.from_json(path.read_text(encoding="utf-8"))
         except (OSError, EvaluationError) as error:
             raise EvaluationError(f"{path}: {error}") from error
+        if not path.with_suffix(SUFFIX).is_file():
+            return result
+        examples, class_names = read_examples(path.with_suffix(SUFFIX))
+        return dataclasses.replace(result, examples=examples, class_names=class_names)
 
     def _repr_html_(self) -> str:
         from evaluation.tables import COLUMNS, metric_rows  # tables are made of results

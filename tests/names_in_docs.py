@@ -88,6 +88,7 @@ OTHER_NAMES = {
     *("file_name", "image_path", "product_id", "grad_norm", "logit_scale", "samples_per_second", "data_wait"),
     *("acc1", "acc5", "mean_per_class_recall", "macro_precision", "macro_recall", "macro_f1"),
     *("image_retrieval_median_rank", "image_retrieval_mean_rank", "image_retrieval_ties", "text_retrieval_ties"),
+    *("image_id", "text_id"),
     *("unseen_characters", "unseen_face", "open_clip", "zeroshot_classification", "hidden_act", "model_cfg"),
     *("cosine_spearman", "cosine_pearson", "cosine_ap", "cosine_accuracy", "cosine_f1"),
     *("reverse_f1", "reverse_accuracy"),

@@ -174,6 +174,7 @@ class LabelledImagesTask(ABC):
                 **answers.examples,
             }
             | ({} if groups is None else {"group": groups}),
+            class_names=self._classes(),
             exhibits=self._exhibits(data, answers),
         )
 

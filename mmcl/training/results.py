@@ -34,7 +34,7 @@ def write_results(
     trade_off: TradeOff | None = None,
     warnings: Sequence[str] = (),
 ) -> None:
-    """Write ``results/<dataset>-<task>.json`` for each result, and ``report.html``.
+    """Write ``results/<dataset>-<task>.json`` and ``.parquet`` for each result, and ``report.html``.
 
     Args:
         folder: exists.

@@ -60,7 +60,8 @@ def test_results_and_report_are_written_and_never_over_others(
     assert main(command) == 0
     assert str(output / "report.html") in capsys.readouterr().out
     report = (output / "report.html").read_bytes()
-    assert len(list((output / "results").iterdir())) == 1
+    written = sorted(path.name for path in (output / "results").iterdir())
+    assert written == ["pairs.csv-retrieval.json", "pairs.csv-retrieval.parquet"]
     assert main(command) == 2
     assert "already holds something" in capsys.readouterr().err
     assert (output / "report.html").read_bytes() == report

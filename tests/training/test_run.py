@@ -37,7 +37,7 @@ def test_a_run_leaves_what_it_promises(finished: tuple[Recipe, Run]) -> None:
     assert [result.task for result in run.results] == ["retrieval", "zeroshot_classification"]
     for result in run.results:
         assert result.intervals
-    stored = [json.loads(path.read_text()) for path in (run.path / "results").iterdir()]
+    stored = [json.loads(path.read_text()) for path in (run.path / "results").glob("*.json")]
     assert sorted(record["task"] for record in stored) == ["retrieval", "zeroshot_classification"]
     judged = [line for line in (run.path / "metrics.jsonl").read_text().splitlines() if "recall@1" in line]
     assert [json.loads(line)["step"] for line in judged] == [3]
@@ -132,7 +132,7 @@ def test_a_run_on_several_sources_is_judged_by_those_it_is_for_and_names_them_al
     ]
     run = run_recipe(Recipe.model_validate(fields | {"data": fields["data"] | {"train": train}}))
     assert [result.dataset for result in run.results] == ["pairs.csv + shop.csv"]
-    assert len(list((run.path / "results").iterdir())) == 1
+    assert len(list((run.path / "results").glob("*.json"))) == 1
     card = (run.model / "README.md").read_text()
     for name, share in (("pairs.csv", 1), ("shop.csv", 1), ("old.csv", 2)):
         assert re.search(rf"rows of {name} .* {share} of the 4 in every batch", card)
