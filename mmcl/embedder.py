@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -21,6 +22,7 @@ from mmcl.data.images import DEFAULT_MAX_PIXELS, decode_image
 from mmcl.errors import UserError
 from mmcl.model import TwoTower, build_model
 from mmcl.recipe_model import ModelConfig
+from mmcl.towers.lora import merged
 
 Precision = Literal["fp32", "bf16", "fp16"]
 Item = TypeVar("Item")
@@ -148,6 +150,29 @@ class ModelEmbedder:
         """Return how many of the texts have more tokens than the model reads, and are therefore cut."""
         assert self.model.tokenizer is not None
         return self.model.tokenizer.count_too_long(texts)
+
+    def untrained(self, seed: int = 0) -> ModelEmbedder:
+        """Return what the same architecture makes of the same input before it has learnt anything.
+
+        All weights are drawn as the architecture starts them; preprocessing, tokenizer, prompts and precision stay.
+
+        Args:
+            seed: of the weights; the caller's random state is left alone.
+
+        Raises:
+            UserError: the architecture cannot be built again.
+        """
+        model = deepcopy(merged(self.model)).cpu()  # where a seed means the same weights everywhere
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(seed)
+            model.towers.reset()
+        return ModelEmbedder(
+            model.to(self._device),
+            f"{self.name} untrained",
+            batch_size=self.batch_size,
+            precision=self.precision,
+            max_pixels=self.max_pixels,
+        )
 
     def _encode(
         self, items: Sequence[Item], order: Sequence[int], encode: Callable[[list[Item]], Tensor]

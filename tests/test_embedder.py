@@ -230,3 +230,24 @@ def test_a_mistyped_run_is_not_sought_on_the_hub(tmp_path: Path) -> None:
     (tmp_path / "runs" / "quickstart").mkdir(parents=True)
     with pytest.raises(UserError, match=r"there is no folder .*quikstart\. Did you mean .*quickstart"):
         load(str(tmp_path / "runs" / "quikstart"))
+
+
+def test_the_untrained_embedder_has_other_weights_and_all_else(tokenizer: str) -> None:
+    model = build_model(vit_bert_pair(tokenizer), seed=1)
+    model.tokenizer.prompts = Prompts({"query": "black "}, default="query")
+    embedder = ModelEmbedder(model, "tiny", batch_size=3, precision="bf16", pretrained="tag")
+    state, before = torch.random.get_rng_state(), embedder.fingerprint
+    untrained = embedder.untrained(seed=7)
+    assert torch.equal(torch.random.get_rng_state(), state)
+    assert ModelEmbedder(model, "tiny", precision="bf16").fingerprint == before, "the model itself stays as it was"
+    assert untrained.fingerprint == embedder.untrained(seed=7).fingerprint
+    assert len({before, untrained.fingerprint, embedder.untrained(seed=8).fingerprint}) == 3
+    assert (untrained.name, untrained.pretrained, untrained.batch_size) == ("tiny untrained", "", 3)
+    assert (untrained.precision, untrained.prompts) == ("bf16", {"query": "black "})
+    assert not np.allclose(untrained.encode_images(sample_pictures()), embedder.encode_images(sample_pictures()))
+
+
+def test_the_untrained_embedder_is_a_fresh_build(tokenizer: str) -> None:
+    trained = ModelEmbedder(build_model(vit_bert_pair(tokenizer), seed=1), "tiny")
+    fresh = ModelEmbedder(build_model(vit_bert_pair(tokenizer), seed=3), "tiny")
+    np.testing.assert_array_equal(trained.untrained(seed=3).encode_texts(TEXTS), fresh.encode_texts(TEXTS))

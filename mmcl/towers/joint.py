@@ -35,7 +35,7 @@ from mmcl.towers.loading import (
 )
 from mmcl.towers.preprocessing import ImagePreprocessing
 from mmcl.towers.quick_gelu import check_transformers_clip
-from mmcl.towers.towers import LoadedTowers, Towers, freeze_unused, probe
+from mmcl.towers.towers import LoadedTowers, Towers, freeze_unused, probe, take_weights
 
 
 class JointTowers(Towers):
@@ -68,6 +68,9 @@ class JointTowers(Towers):
         mask = tokens.attention_mask if self.masks_padding else None
         output = self.model.get_text_features(input_ids=tokens.input_ids, attention_mask=mask)
         return self._text_tap.features_of(output.pooler_output)
+
+    def reset(self) -> None:
+        take_weights(self.model, build_backbone(self.model.config))
 
     def state_dict_with(self, log_scale: float, logit_bias: float | None) -> dict[str, Tensor]:
         """Return the joint model's whole state, temperature and bias put back in their places."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import open_clip
@@ -18,7 +20,7 @@ from mmcl.errors import UserError, did_you_mean
 from mmcl.text.tokenizer import OpenClipTokenizer
 from mmcl.towers.preprocessing import ImagePreprocessing
 from mmcl.towers.quick_gelu import CONFIG_FILE, check_hub_weights, check_weights_file, quick_gelu_of_tag
-from mmcl.towers.towers import LoadedTowers, Towers, freeze_unused, probe
+from mmcl.towers.towers import LoadedTowers, Towers, freeze_unused, probe, take_weights
 
 _SCHEMES = ("local-dir:", "hf-hub:")
 
@@ -72,6 +74,13 @@ class OpenClipTowers(Towers):
         if isinstance(model.text_projection, nn.Linear):
             return model.text_projection(pooled)
         return pooled if model.text_projection is None else pooled @ model.text_projection
+
+    def reset(self) -> None:
+        with TemporaryDirectory() as folder, _asking_open_clip("from its own configuration"):
+            config = {"model_cfg": self.model_config, "preprocess_cfg": {}}
+            (Path(folder) / CONFIG_FILE).write_text(json.dumps(config), encoding="utf-8")
+            fresh = open_clip.create_model(f"local-dir:{folder}", load_weights=False, pretrained_text=False)
+        take_weights(self.model, fresh)
 
     def state_dict_with(self, log_scale: float, logit_bias: float | None) -> dict[str, Tensor]:
         """Return open_clip's whole state, temperature and bias put back in their places."""

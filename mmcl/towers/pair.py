@@ -10,8 +10,9 @@ from transformers import PreTrainedModel
 from mmcl.batch import TokenBatch
 from mmcl.recipe_model import ModelConfig
 from mmcl.towers.encoder import load_image_encoder, load_text_encoder
+from mmcl.towers.loading import build_backbone
 from mmcl.towers.pooling import pool_image, pool_text
-from mmcl.towers.towers import LoadedTowers, Towers, freeze_unused, probe
+from mmcl.towers.towers import LoadedTowers, Towers, freeze_unused, probe, take_weights
 
 _log = logging.getLogger(__name__)
 
@@ -56,6 +57,12 @@ class PairTowers(Towers):
         output = self.text_model(input_ids=tokens.input_ids, attention_mask=tokens.attention_mask)
         features = pool_text(output, tokens.attention_mask, self.text_pooling)
         return features, self.text_projection(features)
+
+    def reset(self) -> None:
+        for model in (self.image_model, self.text_model):
+            take_weights(model, build_backbone(model.config))
+        for projection in (self.image_projection, self.text_projection):
+            take_weights(projection, _projection(projection.in_features, self.embedding_dim))
 
     def text_backbone(self) -> PreTrainedModel:
         return self.text_model

@@ -14,11 +14,12 @@ from mmcl.errors import UserError
 from mmcl.recipe_model import STATIC, ImageTowerConfig, TextTowerConfig
 from mmcl.towers.description import BIAS_KEY, PROJECTION_KEY
 from mmcl.towers.encoder import load_image_encoder, load_text_encoder
+from mmcl.towers.loading import build_backbone
 from mmcl.towers.pooling import pool_image, pool_text
 from mmcl.towers.sentence_model import read_dense
 from mmcl.towers.source import locate_tower
 from mmcl.towers.static import build_static
-from mmcl.towers.towers import LoadedTowers, Modality, Output, Towers, freeze_unused, probe
+from mmcl.towers.towers import LoadedTowers, Modality, Output, Towers, freeze_unused, probe, take_weights
 from mmcl.towers.weights import read_weights
 
 HEAD_STD = 0.02
@@ -39,11 +40,10 @@ class TextHead(nn.Module):
 
     @classmethod
     def drawn(cls, width: int) -> TextHead:
-        """Return one of tanh, as wide as it is high, drawn from torch's generator as BERT draws its pooler."""
-        linear = nn.Linear(width, width)
-        nn.init.normal_(linear.weight, std=HEAD_STD)
-        nn.init.zeros_(linear.bias)
-        return cls(linear)
+        """Return one of tanh, as wide as it is high, drawn from torch's generator."""
+        head = cls(nn.Linear(width, width))
+        head.reset()
+        return head
 
     @classmethod
     def load(cls, folder: Path) -> TextHead:
@@ -60,6 +60,12 @@ class TextHead(nn.Module):
         if bias:
             linear.bias = nn.Parameter(bias[0])
         return cls(linear, settings.activation())
+
+    def reset(self) -> None:
+        """Draw the weights as BERT draws its pooler, from torch's generator."""
+        nn.init.normal_(self.linear.weight, std=HEAD_STD)
+        if self.linear.bias is not None:
+            nn.init.zeros_(self.linear.bias)
 
     def forward(self, features: Tensor) -> Tensor:
         """Return ``(B, V)`` of features ``(B, W)``."""
@@ -99,6 +105,12 @@ class SingleTower(Towers):
         output = self.backbone(input_ids=tokens.input_ids, attention_mask=tokens.attention_mask)
         features = pool_text(output, tokens.attention_mask, self.pooling)
         return features, features if self.head is None else self.head(features)
+
+    def reset(self) -> None:
+        take_weights(self.backbone, build_backbone(self.backbone.config))
+        for layer in self.modules():
+            if isinstance(layer, TextHead):
+                layer.reset()
 
     def text_backbone(self) -> PreTrainedModel:
         self.require("text")

@@ -99,9 +99,7 @@ def build_static(tower: TextTowerConfig) -> LoadedTowers:
         loaded = load_static(Path(locate_tower(tower.name, "text").place), tower.tokenizer, tower.max_length)
         if not tower.pretrained:
             assert isinstance(loaded.towers, StaticTower)
-            nn.init.uniform_(
-                loaded.towers.embedding.weight, -0.5 / loaded.towers.text_dim, 0.5 / loaded.towers.text_dim
-            )
+            loaded.towers.reset()
         return loaded
     assert tower.config is not None
     assert tower.tokenizer is not None

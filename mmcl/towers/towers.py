@@ -59,6 +59,14 @@ class Towers(nn.Module, ABC):
             UserError: there is no text tower.
         """
 
+    @abstractmethod
+    def reset(self) -> None:
+        """Draw all weights as the architecture starts them, from torch's generator.
+
+        Raises:
+            UserError: the architecture cannot be built again.
+        """
+
     def keep_text_head(self) -> None:
         """Add a head that stays at export, from which text embeddings are taken from now on.
 
@@ -110,6 +118,12 @@ class LoadedTowers:
     log_scale: float | None
     logit_bias: float | None
     origin: str
+
+
+def take_weights(model: nn.Module, fresh: nn.Module) -> None:
+    """Copy into ``model`` its parameters and buffers from ``fresh``, which may have more (a pooler, a temperature)."""
+    state = fresh.state_dict()
+    model.load_state_dict({name: state[name] for name in model.state_dict()})
 
 
 def parameters_behind(output: Tensor) -> set[int]:

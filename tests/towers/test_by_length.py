@@ -24,6 +24,9 @@ class SumOfTokens(Towers):
         self.skips_padding = skips_padding
         self.shapes: list[tuple[int, int]] = []
 
+    def reset(self) -> None:
+        raise NotImplementedError
+
     def encode_image(self, pixels: Tensor) -> Output:
         raise NotImplementedError
 

@@ -16,6 +16,9 @@ class Half(Towers):
         self.image, self.text, self.unused = nn.Linear(3, 64), nn.Embedding(5, 64), nn.Linear(2, 2)
         self.dropout = nn.Dropout(0.5)
 
+    def reset(self) -> None:
+        raise NotImplementedError
+
     def encode_image(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         rows = self.dropout(self.image(pixels.mean((2, 3)) + 1))
         return rows, rows
