@@ -15,6 +15,7 @@ from evaluation.embedder import (
     encode_behind,
     precision_of,
     prompts_of,
+    untrained_of,
 )
 
 T = TypeVar("T")
@@ -40,6 +41,7 @@ class CachedEmbedder:
         self._embedder = embedder
         self._images: dict[int, tuple[Sequence[Picture], Embeddings]] = {}
         self.prompts: Mapping[str, str] = prompts_of(embedder)
+        self._untrained: dict[int, CachedEmbedder | None] = {}
         self._texts: dict[str | None, dict[int, tuple[Sequence[str], Embeddings]]] = defaultdict(dict)
 
     def encode_images(self, images: Sequence[Picture]) -> Embeddings:
@@ -49,6 +51,13 @@ class CachedEmbedder:
     def encode_texts(self, texts: Sequence[str], prompt: str | None = None) -> Embeddings:
         """Return ``(N, D)`` float32 rows of unit norm; the same array for the same sequence object and prompt."""
         return _remembered(self._texts[prompt], texts, lambda given: encode_behind(self._embedder, given, prompt))
+
+    def untrained(self, seed: int = 0) -> CachedEmbedder | None:
+        """Return the embedder's untrained self, which remembers too; None for one that cannot be rebuilt."""
+        if seed not in self._untrained:
+            untrained = untrained_of(self._embedder, seed)
+            self._untrained[seed] = None if untrained is None else CachedEmbedder(untrained)
+        return self._untrained[seed]
 
     def count_too_long(self, texts: Sequence[str]) -> int:
         """Return how many of the texts are cut; 0 for an embedder that does not tell."""

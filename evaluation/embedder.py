@@ -67,6 +67,24 @@ class Truncating(Protocol):
 
 
 @runtime_checkable
+class Rebuildable(Protocol):
+    """An embedder that can be had as it was before it learnt anything; tasks judge that too, as a baseline."""
+
+    def untrained(self, seed: int = 0) -> Embedder | None:
+        """Return the same architecture with fresh weights, the same preprocessing and tokenizer; None for want of one.
+
+        Args:
+            seed: of the weights; equal seeds give equal ones.
+        """
+        ...
+
+
+def untrained_of(embedder: Embedder, seed: int = 0) -> Embedder | None:
+    """Return an embedder's untrained self; None for one that cannot be rebuilt."""
+    return embedder.untrained(seed) if isinstance(embedder, Rebuildable) else None
+
+
+@runtime_checkable
 class Prompted(Protocol):
     """An embedder that can put prompts before texts, such as E5's ``query: ``."""
 

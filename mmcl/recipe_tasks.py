@@ -70,7 +70,7 @@ class _LabelledImagesConfig(Section):
     columns: ColumnsConfig | None = None
     """Column roles of ``train`` and ``data``; by default those of the training data."""
     baselines: bool = False
-    """Also judge raw pixels by the same protocol, and show them beside."""
+    """Also judge raw pixels and the untrained encoder by the same protocol, and show them beside."""
 
     @field_validator("train", "data", mode="before")
     @classmethod
@@ -149,7 +149,7 @@ class STSConfig(_TextTaskConfig):
 
     task: Literal["sts"] = "sts"
     baselines: bool = False
-    """Also judge bags of words and TF-IDF, fitted on the texts judged, and show them beside."""
+    """Also judge bags of words and TF-IDF, fitted on the texts judged, and the untrained encoder, and show them beside."""
 
 
 class PairClassificationConfig(_TextTaskConfig):

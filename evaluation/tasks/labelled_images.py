@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from evaluation.baselines import RawPixels
 from evaluation.class_scores import ClassScores, scores_by_class
-from evaluation.embedder import Embedder, Embeddings, Picture
+from evaluation.embedder import Embedder, Embeddings, Picture, untrained_of
 from evaluation.errors import EvaluationError
 from evaluation.exhibits import ConfusionMatrix, Exhibits
 from evaluation.metrics import confusion_matrix
@@ -22,9 +22,12 @@ from evaluation.statistics import RESAMPLES, Interval
 from evaluation.tables import format_value
 from evaluation.tasks.task import embed_images, example_ids, identify
 
-RAW_PIXELS = "raw_pixels"
-"""What the names of the baseline's metrics begin with."""
+RAW_PIXELS, UNTRAINED = "raw_pixels", "untrained"
+"""What the names of the baselines' metrics begin with."""
+UNTRAINED_SEED = 0
 
+_SETTINGS: dict[str, Mapping[str, Any]] = {RAW_PIXELS: RawPixels().preprocessing, UNTRAINED: {"seed": UNTRAINED_SEED}}
+_CALLED = {RAW_PIXELS: "Raw pixels", UNTRAINED: "The untrained encoder"}
 _NUM_NAMED = 3
 
 
@@ -86,8 +89,9 @@ class LabelledImagesTask(ABC):
         split: name in results, of the rows judged on.
         groups: ``(M,)`` ids of pictures that are not independent (drawings of one character), or None.
         ids: ``(M,)`` ids of the test pictures, by which results of several models are paired; by default their places.
-        baselines: also judge raw pixels (see `evaluation.baselines.RawPixels`) by the same protocol, once per task, as
-            metrics whose names begin with ``raw_pixels/``.
+        baselines: also judge raw pixels (see `evaluation.baselines.RawPixels`) and, of an embedder that can be rebuilt,
+            the same architecture untrained, by the same protocol and once per task, as metrics whose names begin with
+            ``raw_pixels/`` and ``untrained/``.
         resamples: of the bootstrap.
         seed: of the bootstrap and of whatever the protocol draws, unless it says otherwise.
 
@@ -152,22 +156,22 @@ class LabelledImagesTask(ABC):
         """
         data, groups = self._embedded(embedder), self.group_ids()
         answers = self._answer(data)
-        baseline = self._baseline if self.baselines else None
+        baselines = self._baselines_of(embedder) if self.baselines else {}
         return TaskResult(
             **identify(embedder),
             dataset=self.dataset,
             split=self.split,
             task=self.task,
-            metrics={**answers.metrics, **_prefixed(baseline.metrics if baseline else {})},
-            reasons={**answers.reasons, **_prefixed(baseline.reasons if baseline else {})},
+            metrics={**answers.metrics, **_prefixed({name: one.metrics for name, one in baselines.items()})},
+            reasons={**answers.reasons, **_prefixed({name: one.reasons for name, one in baselines.items()})},
             num_examples=len(self.images),
-            intervals={**answers.intervals, **_prefixed(baseline.intervals if baseline else {})},
+            intervals={**answers.intervals, **_prefixed({name: one.intervals for name, one in baselines.items()})},
             per_class=self._per_class(data, answers),
             chance=dict.fromkeys(answers.headline, 1 / data.num_classes),
             headline=answers.headline,
             protocol={"num_train_examples": len(self.train_images), **self._settings(), **answers.protocol}
-            | ({RAW_PIXELS: {**RawPixels().preprocessing, **baseline.protocol}} if baseline else {}),
-            notes=(*self._missing_classes(), *answers.notes, *(_beside(baseline) if baseline else ())),
+            | {name: {**_SETTINGS[name], **one.protocol} for name, one in baselines.items()},
+            notes=(*self._missing_classes(), *answers.notes, *(_beside(*each) for each in baselines.items())),
             examples={
                 "id": example_ids(self.ids, len(self.images), self.dataset),
                 "label": data.test_labels,
@@ -190,10 +194,21 @@ class LabelledImagesTask(ABC):
     def _settings(self) -> dict[str, Any]:
         """The protocol as far as it is fixed beforehand, plain JSON values."""
 
+    def _baselines_of(self, embedder: Embedder) -> dict[str, Answers]:
+        untrained = untrained_of(embedder, UNTRAINED_SEED)
+        return {RAW_PIXELS: self._baseline(RawPixels())} | (
+            {} if untrained is None else {UNTRAINED: self._baseline(untrained)}
+        )
+
+    def _baseline(self, embedder: Embedder) -> Answers:
+        # It is the same for every model, or for every step of a run.
+        if embedder.fingerprint not in self._known_baselines:
+            self._known_baselines[embedder.fingerprint] = self._answer(self._embedded(embedder))
+        return self._known_baselines[embedder.fingerprint]
+
     @cached_property
-    def _baseline(self) -> Answers:
-        # It is the same for every model and every step of a run.
-        return self._answer(self._embedded(RawPixels()))
+    def _known_baselines(self) -> dict[str, Answers]:
+        return {}
 
     def _embedded(self, embedder: Embedder) -> LabelledEmbeddings:
         index_of = {label: index for index, label in enumerate(self._classes())}
@@ -231,14 +246,14 @@ class LabelledImagesTask(ABC):
         return Exhibits(confusion=ConfusionMatrix(counts, self._classes()))
 
 
-def _prefixed(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {f"{RAW_PIXELS}/{name}": value for name, value in values.items()}
+def _prefixed(values: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    return {f"{baseline}/{name}": value for baseline, each in values.items() for name, value in each.items()}
 
 
-def _beside(baseline: Answers) -> list[str]:
-    found = {name: baseline.metrics[name] for name in baseline.headline}
-    shown = (f"{name} {format_value(value, 'fraction')}" for name, value in found.items() if value is not None)
-    return [f"Raw pixels by the same protocol: {', '.join(shown)}."]
+def _beside(name: str, baseline: Answers) -> str:
+    found = {metric: baseline.metrics[metric] for metric in baseline.headline}
+    shown = (f"{metric} {format_value(value, 'fraction')}" for metric, value in found.items() if value is not None)
+    return f"{_CALLED[name]} by the same protocol: {', '.join(shown)}."
 
 
 def _named(labels: set[str]) -> str:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from evaluation.baselines import TFIDF, BagOfWords
-from evaluation.embedder import Embedder, Embeddings, Truncating
+from evaluation.embedder import Embedder, Embeddings, Truncating, untrained_of
 from evaluation.errors import EvaluationError
 from evaluation.exhibits import Exhibits, most_misjudged
 from evaluation.metrics import alignment, paired_cosines, pearson, spearman, uniformity
@@ -23,6 +23,9 @@ from evaluation.tasks.text_task import TextTask
 
 CORRELATIONS = ("cosine_spearman", "cosine_pearson")
 BASELINES: dict[str, type[BagOfWords]] = {"bag_of_words": BagOfWords, "tf_idf": TFIDF}
+
+Found: TypeAlias = tuple[dict[str, float | None], dict[str, Interval]]
+"""Correlations and their intervals."""
 
 _ALIKE = 0.8
 _MAX_UNIFORMITY_TEXTS = 10_000
@@ -44,8 +47,9 @@ class STSTask(TextTask):
         second: the N others.
         scores: ``(N,)`` gold, on any scale, higher for more alike; a pair without one (None or NaN) is left out.
         subsets: ``(N,)`` which part of the data each pair is of, or empty.
-        baselines: also judge bags of words and TF-IDF, fitted on the texts judged, as metrics whose names begin with
-            ``bag_of_words/`` and ``tf_idf/``.
+        baselines: also judge bags of words and TF-IDF, fitted on the texts judged, and, of an embedder that can be
+            rebuilt, the same architecture untrained, as metrics whose names begin with ``bag_of_words/``, ``tf_idf/``
+            and ``untrained/``.
 
     Raises:
         EvaluationError: no pair with a score, lengths that differ, texts that are none, infinite scores.
@@ -97,11 +101,12 @@ class STSTask(TextTask):
         gold, cosines = self._all_scores[self._kept], paired_cosines(first, second)
         found, intervals = self._correlations(cosines), self._correlation_intervals(cosines)
         notes = self._notes(embedder)
-        for name, (values, ranges) in (self._baselines if self.baselines else {}).items():
+        baselines = self._baselines_of(embedder) if self.baselines else {}
+        for name, (values, ranges) in baselines.items():
             found |= {f"{name}/{metric}": value for metric, value in values.items()}
             intervals |= {f"{name}/{metric}": interval for metric, interval in ranges.items()}
-        if self.baselines:
-            notes.append(self._beside())
+        if baselines:
+            notes.append(_beside(baselines))
         metrics = found | self._by_subset(cosines) | self._health(first, second)
         return self._result(
             embedder,
@@ -158,22 +163,29 @@ class STSTask(TextTask):
             "uniformity": uniformity(np.concatenate([first, second])[rows]) if len(rows) > 1 else None,
         }
 
-    @cached_property
-    def _baselines(self) -> dict[str, tuple[dict[str, float | None], dict[str, Interval]]]:
-        """Correlations and intervals of each baseline, which are the same for every model and every step of a run."""
-        first, second = self._pairs
-        found = {}
-        for name, baseline in BASELINES.items():
-            cosines = _cosines_in_parts(baseline([*first, *second]).encode_texts, first, second)
-            found[name] = (self._correlations(cosines), self._correlation_intervals(cosines))
-        return found
+    def _baselines_of(self, embedder: Embedder) -> dict[str, Found]:
+        untrained = untrained_of(embedder)
+        if untrained is None:
+            return self._bags_of_words
+        # It is the same for every step of a run.
+        if untrained.fingerprint not in self._known_untrained:
+            first, second = (embed_texts(untrained, texts) for texts in self._pairs)
+            self._known_untrained[untrained.fingerprint] = self._found(paired_cosines(first, second))
+        return {**self._bags_of_words, "untrained": self._known_untrained[untrained.fingerprint]}
 
-    def _beside(self) -> str:
-        shown = []
-        for name, (values, _) in self._baselines.items():
-            value = values["cosine_spearman"]
-            shown.append(f"{name} {'n/a' if value is None else format_value(value, 'fraction')}")
-        return f"cosine_spearman without a model: {', '.join(shown)}."
+    @cached_property
+    def _bags_of_words(self) -> dict[str, Found]:
+        """What each finds, which is the same for every model and every step of a run."""
+        first, second = self._pairs
+        encoders = {name: baseline([*first, *second]).encode_texts for name, baseline in BASELINES.items()}
+        return {name: self._found(_cosines_in_parts(encode, first, second)) for name, encode in encoders.items()}
+
+    @cached_property
+    def _known_untrained(self) -> dict[str, Found]:
+        return {}
+
+    def _found(self, cosines: NDArray[np.float32]) -> Found:
+        return self._correlations(cosines), self._correlation_intervals(cosines)
 
     def _notes(self, embedder: Embedder) -> list[str]:
         num_bare, notes = len(self.first) - len(self._kept), []
@@ -191,6 +203,14 @@ class STSTask(TextTask):
         if metric == "uniformity":
             return "there is only one text"
         return "all gold scores, or all cosines, are equal"
+
+
+def _beside(baselines: Mapping[str, Found]) -> str:
+    shown = []
+    for name, (values, _) in baselines.items():
+        value = values["cosine_spearman"]
+        shown.append(f"{name} {'n/a' if value is None else format_value(value, 'fraction')}")
+    return f"cosine_spearman without learning: {', '.join(shown)}."
 
 
 def _existing(value: Any) -> float | None:

@@ -57,7 +57,10 @@ def evaluate(
     template: Annotated[list[str] | None, typer.Option(help="Prompt with {} for the class; may be repeated.")] = None,
     baselines: Annotated[
         bool,
-        typer.Option("--baselines", help="Judge raw pixels too, where labels are learnt from; of sts bags of words."),
+        typer.Option(
+            "--baselines",
+            help="Judge raw pixels, of sts bags of words, and the untrained encoder too.",
+        ),
     ] = False,
     limit: Annotated[int | None, typer.Option(min=1, help="Use only the first so many rows.")] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Pictures or texts encoded at a time.")] = 64,

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
+    from evaluation import TaskResult
     from mmcl.recipe import Recipe
     from mmcl.training.plan import Plan
     from mmcl.training.run import Run
@@ -173,13 +174,17 @@ def _say_negatives(num_negatives: Mapping[str, int | None]) -> str:
     return f"up to {said} negatives per anchor" + (f", none ({', '.join(without)})" if without else "")
 
 
+def _notes_of(results: Sequence[TaskResult]) -> list[str]:
+    return [f"{result.dataset} {result.task}: {note}" for result in results for note in result.notes]
+
+
 def format_run(run: Run) -> str:
     """Say what a run reached, where it is, and what to do next."""
     from evaluation import format_changes, format_table
     from mmcl.cli.hints import next_steps
 
     lines = [] if run.sweep is None else [f"what is exported, alpha = {run.sweep.alpha:g}"]
-    lines += [] if not run.results else [format_table(run.results), ""]
+    lines += [] if not run.results else [format_table(run.results), *_notes_of(run.results), ""]
     lines += [format_changes(run.changes), ""] if run.changes else []
     if run.sweep is not None:
         label = f"alpha = {run.sweep.alpha:g}"

@@ -18,7 +18,16 @@ from evaluation import (
     TaskResult,
     ZeroShotClassificationTask,
 )
-from evaluation.embedder import Embedder, Embeddings, Picture, Truncating, encode_behind, precision_of, prompts_of
+from evaluation.embedder import (
+    Embedder,
+    Embeddings,
+    Picture,
+    Truncating,
+    encode_behind,
+    precision_of,
+    prompts_of,
+    untrained_of,
+)
 from mmcl import distributed
 from mmcl.data.evaluation_rows import EvaluationRows, LazyPictures, join_rows, open_evaluation_rows
 from mmcl.data.loader import TrainData
@@ -382,6 +391,11 @@ class ShardedEmbedder:
     def encode_texts(self, texts: Sequence[str], prompt: str | None = None) -> Embeddings:
         """Return ``(N, D)`` float32 rows of unit norm, in order."""
         return _encode_shares(texts, lambda mine: encode_behind(self.embedder, mine, prompt))
+
+    def untrained(self, seed: int = 0) -> ShardedEmbedder | None:
+        """Return the embedder's untrained self, sharded too; None for one that cannot be rebuilt."""
+        untrained = untrained_of(self.embedder, seed)
+        return None if untrained is None else ShardedEmbedder(untrained)
 
     def count_too_long(self, texts: Sequence[str]) -> int:
         """Return how many of the texts are cut; 0 for an embedder that does not tell."""

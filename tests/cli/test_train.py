@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
+from evaluation import TaskResult
 from mmcl.cli.main import main
-from mmcl.cli.train import format_plan
+from mmcl.cli.train import format_plan, format_run
 from mmcl.training.plan import GroupPlan, Plan
+from mmcl.training.run import Run
 
 
 @pytest.fixture
@@ -138,3 +140,9 @@ def test_a_plan_says_how_a_micro_batch_was_found() -> None:
 )
 def test_a_plan_says_how_many_negatives_an_anchor_has(num_negatives: dict[str, int | None], said: str) -> None:
     assert line_of(plan(num_negatives=num_negatives), "batch") == f"batch       8, {said}"
+
+
+def test_what_a_reader_of_the_numbers_should_know_stands_below_them(folder: Path) -> None:
+    notes = ("Raw pixels by the same protocol: acc1 40.0.",)
+    result = TaskResult("digits", "mine", "knn", {"acc1": 0.5}, 10, headline=("acc1",), notes=notes)
+    assert f"digits knn: {notes[0]}" in format_run(Run(folder, (result,))).splitlines()

@@ -68,6 +68,26 @@ class PromptedColours(ColourEmbedder):
         return super().encode_texts([before + text for text in texts])
 
 
+class RebuildableColours(ColourEmbedder):
+    """Untrained, it sees pure colours only, and reads a colour for another by the seed."""
+
+    def __init__(self, seed: int | None = None) -> None:
+        super().__init__()
+        self.seed = seed
+        self.fingerprint = f"c0ffee {seed}"
+
+    def untrained(self, seed: int = 0) -> RebuildableColours:
+        return RebuildableColours(seed)
+
+    def encode_images(self, images: Sequence[Image.Image]) -> np.ndarray:
+        rows = super().encode_images(images)
+        return rows if self.seed is None else unit(list(rows**4))
+
+    def encode_texts(self, texts: Sequence[str]) -> np.ndarray:
+        rows = super().encode_texts(texts)
+        return rows if self.seed is None else np.roll(rows, self.seed + 1, axis=1)
+
+
 class CollapsedEmbedder(ColourEmbedder):
     """Sees no difference between anything."""
 

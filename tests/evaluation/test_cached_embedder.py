@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from evaluation import CachedEmbedder, Described, Embedder
-from tests.evaluation.fakes import ColourEmbedder, LazyPictures, PromptedColours
+from tests.evaluation.fakes import ColourEmbedder, LazyPictures, PromptedColours, RebuildableColours, picture
 
 
 def test_each_sequence_is_encoded_once() -> None:
@@ -36,6 +36,16 @@ def test_a_sequence_that_is_gone_does_not_lend_its_id() -> None:
     for colour in ("red", "blue", "green"):  # each list dies before the next is made
         row = cached.encode_texts([colour])[0]
         np.testing.assert_array_equal(row, ColourEmbedder().encode_texts([colour])[0])
+
+
+def test_tasks_share_what_the_untrained_self_encodes() -> None:
+    cached, images = CachedEmbedder(RebuildableColours()), [picture("red")]
+    untrained = cached.untrained(seed=1)
+    assert untrained is cached.untrained(seed=1)
+    assert untrained.fingerprint == RebuildableColours(seed=1).fingerprint != cached.untrained().fingerprint
+    assert untrained.encode_images(images) is untrained.encode_images(images)
+    assert not np.array_equal(untrained.encode_images(images), cached.encode_images(images))
+    assert CachedEmbedder(ColourEmbedder()).untrained() is None
 
 
 def test_it_is_an_embedder_and_says_what_the_inner_one_says() -> None:

@@ -277,6 +277,9 @@ def test_a_sharded_embedder_tells_what_the_one_it_wraps_does(tmp_path: Path) -> 
     assert np.array_equal(sharded.encode_texts(["a"], prompt="query"), embedder.encode_texts(["a"], prompt="query"))
     for name in ("name", "fingerprint", "pretrained", "preprocessing", "precision", "prompts"):
         assert getattr(sharded, name) == getattr(embedder, name)
+    assert isinstance(sharded.untrained(3), ShardedEmbedder)
+    assert sharded.untrained(3).fingerprint == embedder.untrained(3).fingerprint != embedder.fingerprint
+    assert ShardedEmbedder(ColourEmbedder()).untrained() is None
     # One that does not say what it encodes has both of a protocol's methods.
     assert ShardedEmbedder(ColourEmbedder()).modalities == ("image", "text")
 

@@ -21,7 +21,7 @@ from evaluation import (
 )
 from evaluation.report.report import render_report
 from evaluation.tasks.labelled_images import LabelledImagesTask
-from tests.evaluation.fakes import CollapsedEmbedder, ColourEmbedder
+from tests.evaluation.fakes import CollapsedEmbedder, ColourEmbedder, RebuildableColours
 from tests.evaluation.tasks.labelled import CLASSES, NoisyPictures, labelled_rows
 
 KINDS = pytest.mark.parametrize("kind", [KNNTask, LinearProbeTask, FewLabelTask])
@@ -76,6 +76,21 @@ def test_raw_pixels_stand_beside_and_are_computed_once_per_task(kind: type[Label
     assert not any(name.startswith("raw_pixels") for name in first.headline)
     assert "Raw pixels by the same protocol: acc1" in first.notes[-1]
     assert not any(name.startswith("raw_pixels") for name in alone.metrics)
+
+
+@KINDS
+def test_the_untrained_encoder_stands_beside_and_is_computed_once(kind: type[LabelledImagesTask]) -> None:
+    rows = labelled_rows(baselines=True)
+    task = kind(**rows)
+    first, _ = task.evaluate(RebuildableColours()), task.evaluate(RebuildableColours())
+    assert rows["images"].num_decoded == 4 * 45  # twice by the colours, once untrained, once by the pixels
+    alone = kind(**labelled_rows()).evaluate(RebuildableColours(seed=0))
+    for name in alone.headline:
+        assert first.metrics[f"untrained/{name}"] == alone.metrics[name]
+        assert first.intervals[f"untrained/{name}"] == alone.intervals[name]
+    assert "The untrained encoder by the same protocol: acc1" in first.notes[-1]
+    assert first.protocol["untrained"]["seed"] == 0
+    assert not any(name.startswith("untrained") for name in (*first.headline, *alone.metrics))
 
 
 @KINDS

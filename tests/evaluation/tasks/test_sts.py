@@ -10,7 +10,7 @@ from scipy.stats import pearsonr, spearmanr
 
 from evaluation import TFIDF, BagOfWords, CachedEmbedder, EvaluationError, STSTask
 from evaluation.metrics import alignment, uniformity
-from tests.evaluation.fakes import AngleEmbedder, CollapsedEmbedder
+from tests.evaluation.fakes import AngleEmbedder, CollapsedEmbedder, RebuildableColours
 
 ANGLES = [5, 12, 31, 40, 77, 90, 120, 20]
 GOLD = [5.0, 4.6, 4.6, 3.0, 2.2, 0.0, 0.5, 3.1]
@@ -123,7 +123,18 @@ def test_baselines_are_judged_by_the_same_protocol(name: str, kind: type[BagOfWo
         assert result.metrics[f"{name}/{metric}"] == alone.metrics[metric]
         assert result.intervals[f"{name}/{metric}"] == alone.intervals[metric]
     assert result.headline == alone.headline == ("cosine_spearman", "cosine_pearson")
-    assert result.notes[-1].startswith("cosine_spearman without a model: bag_of_words ")
+    assert result.notes[-1].startswith("cosine_spearman without learning: bag_of_words ")
+
+
+def test_the_untrained_encoder_is_judged_by_the_same_protocol() -> None:
+    first, second = ["red", "green", "blue red", "cyan"], ["red", "blue", "blue", "green"]
+    fields: dict[str, Any] = {"first": first, "second": second, "scores": [5, 1, 3, 2]}
+    result = task_of(**fields, baselines=True).evaluate(RebuildableColours())
+    alone = task_of(**fields).evaluate(RebuildableColours(seed=0))
+    for metric in ("cosine_spearman", "cosine_pearson"):
+        assert result.metrics[f"untrained/{metric}"] == alone.metrics[metric]
+        assert result.intervals[f"untrained/{metric}"] == alone.intervals[metric]
+    assert ", untrained " in result.notes[-1]
 
 
 def test_wide_baselines_are_compared_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
