@@ -13,7 +13,6 @@ The strict protocol takes less for a hit than the group: `rank_best_own` is told
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +20,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from evaluation.errors import EvaluationError
-from evaluation.metrics.similarity import MAX_ELEMENTS, similarity_strips
+from evaluation.metrics.rivals import Own, Rivals, count_rivals
+from evaluation.metrics.similarity import MAX_ELEMENTS
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,8 @@ def rank_best_relevant(
     lonely = np.flatnonzero(~np.isin(wanted, offered))
     if len(lonely):
         raise EvaluationError(f"{len(lonely)} of {len(wanted)} queries have no relevant candidate, first: {lonely[0]}")
-    return _rank(queries, candidates, lambda rows: wanted[rows, None] == offered[None, :], max_elements)
+    own = Own.by_group(wanted, offered)
+    return _ranks(count_rivals(queries, candidates, own, max_elements=max_elements)[0], own.counts(), len(offered))
 
 
 def rank_best_own(
@@ -88,26 +89,14 @@ def rank_best_own(
     lonely = np.flatnonzero(np.diff(own.indptr) == 0)
     if len(lonely):
         raise EvaluationError(f"{len(lonely)} of {len(queries)} queries have no candidate of their own: {lonely[0]}")
-    return _rank(queries, candidates, lambda rows: own[rows].toarray().astype(bool), max_elements)
+    lists = Own(np.arange(len(queries)), own.indptr.astype(np.int64), own.sorted_indices().indices.astype(np.int64))
+    rivals, _ = count_rivals(queries, candidates, lists, max_elements=max_elements)
+    return _ranks(rivals, lists.counts(), len(candidates))
 
 
-def _rank(
-    queries: NDArray[np.floating],
-    candidates: NDArray[np.floating],
-    relevant_of: Callable[[slice], NDArray[np.bool_]],
-    max_elements: int,
-) -> QueryRanks:
-    ranks = np.empty(len(queries), dtype=np.int64)
-    tied = np.empty(len(queries), dtype=np.bool_)
-    num_relevant = np.empty(len(queries), dtype=np.int64)
-    for rows, scores in similarity_strips(queries, candidates, max_elements):
-        relevant = relevant_of(rows)
-        num_relevant[rows] = relevant.sum(axis=1)
-        best = np.where(relevant, scores, -np.inf).max(axis=1, keepdims=True)
-        scores[relevant] = -np.inf  # what is left are the rivals
-        ranks[rows] = 1 + (scores >= best).sum(axis=1)
-        tied[rows] = (scores == best).any(axis=1)
-    return QueryRanks(ranks, tied, num_relevant, len(candidates))
+def _ranks(rivals: Rivals, num_relevant: NDArray[np.int64], num_candidates: int) -> QueryRanks:
+    ranks = 1 + rivals.num_above + rivals.num_equal
+    return QueryRanks(ranks, rivals.num_equal > 0, num_relevant, num_candidates)
 
 
 def image_text_ranks(
@@ -118,7 +107,7 @@ def image_text_ranks(
     *,
     max_elements: int = MAX_ELEMENTS,
 ) -> tuple[QueryRanks, QueryRanks]:
-    """Return the ranks of image retrieval (one per text) and of text retrieval (one per image).
+    """Return the ranks of image retrieval (one per text) and of text retrieval (one per image), from one pass.
 
     Args:
         images: ``(N, D)`` float embeddings.
@@ -133,9 +122,10 @@ def image_text_ranks(
     """
     of_image, of_text = _as_codes(images, texts, image_groups, text_groups, names=("images", "texts"))
     check_partners(of_image, of_text)
-    image_retrieval = rank_best_relevant(texts, images, of_text, of_image, max_elements=max_elements)
-    text_retrieval = rank_best_relevant(images, texts, of_image, of_text, max_elements=max_elements)
-    return image_retrieval, text_retrieval
+    own = Own.by_group(of_text, of_image)
+    of_texts, of_images = count_rivals(texts, images, own, max_elements=max_elements)
+    num_texts = np.bincount(of_text)[of_image]
+    return _ranks(of_texts, own.counts(), len(images)), _ranks(of_images, num_texts, len(texts))
 
 
 def check_partners(image_groups: ArrayLike, text_groups: ArrayLike) -> None:

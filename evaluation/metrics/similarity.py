@@ -58,6 +58,19 @@ def similarity_strips(
     Raises:
         EvaluationError: arrays that are not 2-D, differ in width, or hold NaN or infinity.
     """
+    check_spaces(queries, candidates)
+    num_rows = min(max(1, max_elements // max(1, len(candidates))), _MAX_ROWS)
+    for start in range(0, len(queries), num_rows):
+        rows = slice(start, min(start + num_rows, len(queries)))
+        yield rows, similarity(queries[rows], candidates)
+
+
+def check_spaces(queries: NDArray[np.floating], candidates: NDArray[np.floating]) -> None:
+    """Check that two sets of embeddings can be compared.
+
+    Raises:
+        EvaluationError: arrays that are not 2-D, differ in width, or hold NaN or infinity.
+    """
     for name, array in (("queries", queries), ("candidates", candidates)):
         if array.ndim != 2:
             raise EvaluationError(f"{name} must be a matrix of one embedding per row, got shape {array.shape}")
@@ -67,10 +80,6 @@ def similarity_strips(
         raise EvaluationError(
             f"queries and candidates must share one space, got {queries.shape[1]} and {candidates.shape[1]} dimensions"
         )
-    num_rows = min(max(1, max_elements // max(1, len(candidates))), _MAX_ROWS)
-    for start in range(0, len(queries), num_rows):
-        rows = slice(start, min(start + num_rows, len(queries)))
-        yield rows, similarity(queries[rows], candidates)
 
 
 def _first_bad_row(array: NDArray[np.floating]) -> int:
