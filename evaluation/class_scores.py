@@ -24,6 +24,7 @@ class ClassScores:
         recall: share of the class's examples that was found; None where it has none.
         f1: harmonic mean of the two, 0 where nothing is right; None where the class neither occurs nor is predicted.
         recall_interval: 95% interval of the recall, see `share_interval`; None where there is no recall.
+        average_precision: where an example may have several labels; None elsewhere, and where the class has no example.
     """
 
     support: int
@@ -31,6 +32,7 @@ class ClassScores:
     recall: float | None
     f1: float | None
     recall_interval: Interval | None
+    average_precision: float | None = None
 
 
 def scores_by_class(
@@ -68,6 +70,43 @@ def scores_by_class(
         )
         for index, (name, rows) in enumerate(zip(class_names, rows_of, strict=True))
     }
+
+
+def scores_by_label(
+    targets: NDArray[np.bool_],
+    given: NDArray[np.bool_] | None,
+    average_precisions: NDArray[np.float64],
+    class_names: Sequence[str],
+    groups: ArrayLike | None = None,
+) -> dict[str, ClassScores]:
+    """Return the scores of every class by its name where an example may have several labels.
+
+    Args:
+        targets: ``(N, K)`` whether an example has the label.
+        given: ``(N, K)`` whether it is given it; None where no labels are, and only average precision exists.
+        average_precisions: ``(K,)``, NaN where no example has the label.
+        class_names: K names, all different.
+        groups: ``(N,)`` ids of examples that are not independent, or None.
+    """
+    ids = np.arange(len(targets)) if groups is None else np.asarray(groups)
+    scores = {}
+    for index, name in enumerate(class_names):
+        own, precision = targets[:, index], average_precisions[index]
+        average = None if np.isnan(precision) else float(precision)
+        if given is None:
+            scores[name] = ClassScores(int(own.sum()), None, None, None, None, average)
+            continue
+        said = given[:, index]
+        found, support, predicted = (own & said).sum(), own.sum(), said.sum()
+        scores[name] = ClassScores(
+            support=int(support),
+            precision=_share(found, predicted),
+            recall=_share(found, support),
+            f1=_share(2 * found, support + predicted),
+            recall_interval=share_interval(said[own], ids[own]) if support else None,
+            average_precision=average,
+        )
+    return scores
 
 
 def share_interval(outcomes: NDArray[np.bool_], groups: ArrayLike, confidence: float = CONFIDENCE) -> Interval:

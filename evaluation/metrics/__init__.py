@@ -13,6 +13,12 @@ from evaluation.metrics.few_label import few_label_predictions, few_label_rows
 from evaluation.metrics.health import alignment, effective_rank, modality_gap, spread, uniformity
 from evaluation.metrics.knn import knn_predictions
 from evaluation.metrics.linear_probe import LinearProbe, linear_probe, validation_split
+from evaluation.metrics.multi_label import (
+    average_precisions,
+    expected_average_precision,
+    mean_average_precision,
+    top_k_labels,
+)
 from evaluation.metrics.pair_classification import BestCut, average_precision, best_accuracy, best_f1
 from evaluation.metrics.ranking import (
     RankedGrades,
@@ -44,6 +50,7 @@ __all__ = [
     "Translations",
     "alignment",
     "average_precision",
+    "average_precisions",
     "best_accuracy",
     "best_f1",
     "chance_recall_at_k",
@@ -51,6 +58,7 @@ __all__ = [
     "class_weights",
     "confusion_matrix",
     "effective_rank",
+    "expected_average_precision",
     "few_label_predictions",
     "few_label_rows",
     "fill_templates",
@@ -59,6 +67,7 @@ __all__ = [
     "linear_probe",
     "macro_scores",
     "map_at_k",
+    "mean_average_precision",
     "mean_per_class_recall",
     "modality_gap",
     "mrr_at_k",
@@ -76,6 +85,7 @@ __all__ = [
     "spearman",
     "spread",
     "top_k_accuracy",
+    "top_k_labels",
     "uniformity",
     "validation_split",
     "weighted_f1",

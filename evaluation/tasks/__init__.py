@@ -4,6 +4,7 @@ from evaluation.tasks.bitext_mining import BitextMiningTask
 from evaluation.tasks.few_label import FewLabelTask
 from evaluation.tasks.knn import KNNTask
 from evaluation.tasks.linear_probe import LinearProbeTask
+from evaluation.tasks.multilabel_zeroshot_classification import MultiLabelZeroShotTask
 from evaluation.tasks.pair_classification import PairClassificationTask
 from evaluation.tasks.retrieval import RetrievalTask
 from evaluation.tasks.sts import STSTask
@@ -17,6 +18,7 @@ __all__ = [
     "FewLabelTask",
     "KNNTask",
     "LinearProbeTask",
+    "MultiLabelZeroShotTask",
     "PairClassificationTask",
     "RetrievalTask",
     "STSTask",

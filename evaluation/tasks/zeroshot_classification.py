@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
-import hashlib
-import json
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -30,6 +26,7 @@ from evaluation.metrics import (
 from evaluation.results import TaskResult
 from evaluation.statistics import RESAMPLES, Interval, Statistic, bootstrap_intervals
 from evaluation.tasks.accuracy import resampled_accuracies
+from evaluation.tasks.class_prompts import check_classes, prompts_hash
 from evaluation.tasks.ranked_examples import Side, ranked_examples
 from evaluation.tasks.task import embed_images, embed_texts, example_ids, identify
 
@@ -95,27 +92,7 @@ class ZeroShotClassificationTask:
                 f"first: picture {bare[0]}"
             )
         example_ids(self.ids, len(self.images), self.dataset)
-        self._check_classes()
-
-    def _check_classes(self) -> None:
-        classes = self._classes()
-        unknown = sorted(set(map(str, self.labels or ())) - set(classes))
-        if unknown:
-            near = difflib.get_close_matches(unknown[0], classes, n=1)
-            hint = f' Did you mean "{near[0]}"?' if near else ""
-            raise EvaluationError(
-                f'{self.dataset}: every label must have a class name, "{unknown[0]}" has none '
-                f"({len(unknown)} of {len(classes) + len(unknown)} labels).{hint}"
-            )
-        if len(classes) < 2:
-            raise EvaluationError(f"{self.dataset}: classification needs at least two classes, got {len(classes)}")
-        twice = [name for name, count in Counter(classes.values()).items() if count > 1]
-        if twice:
-            raise EvaluationError(f'{self.dataset}: class names must differ, "{twice[0]}" names more than one class')
-        try:
-            fill_templates(list(classes.values()), self.templates)
-        except EvaluationError as error:
-            raise EvaluationError(f"{self.dataset}: {error}") from None
+        check_classes(self._classes(), map(str, self.labels), self.templates, self.dataset)
 
     def _classes(self) -> dict[str, str]:
         if self.class_names is not None:
@@ -153,7 +130,7 @@ class ZeroShotClassificationTask:
             units={"ties": "count"},
             headline=tuple(existing[: existing.index("macro_precision")]),
             notes=_notes(ranked),
-            template_hash=hashlib.sha256(json.dumps(prompts).encode()).hexdigest(),
+            template_hash=prompts_hash(prompts),
             examples={
                 "id": example_ids(self.ids, len(self.images), self.dataset),
                 "label": labels,
