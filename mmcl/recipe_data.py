@@ -85,6 +85,8 @@ class ColumnsConfig(Section):
     of each other even so (``data.equal_texts``)."""
     label: ColumnName = None
     """Class of the row."""
+    labels: ColumnName = None
+    """All labels of a row that may have several, for tasks that ask for them: a list, or one text."""
 
     @property
     def num_negatives(self) -> int | None:

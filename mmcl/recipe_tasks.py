@@ -184,6 +184,34 @@ class TripletAccuracyConfig(_TextTaskConfig):
     task: Literal["triplet_accuracy"] = "triplet_accuracy"
 
 
+class MultiLabelZeroShotConfig(Section):
+    """Labelling of pictures that may have several labels each, by the names of the classes."""
+
+    task: Literal["multilabel_zeroshot_classification"] = "multilabel_zeroshot_classification"
+    name: str | None = None
+    """What to call it in results; by default that of its data."""
+    data: SourceConfig | None = None
+    """Rows to judge on, with a column of labels. Held-out rows have none, so it must be given."""
+    columns: ColumnsConfig | None = None
+    """Column roles of ``data``; by default those of the training data."""
+    separator: str | None = Field(default=None, min_length=1)
+    """What stands between the labels of a row whose cell is one text, such as ``;``; a cell that is a list needs
+    none."""
+    class_names: dict[str, str] | None = None
+    """How to call each label in a prompt; by default the label itself."""
+    templates: tuple[str, ...] = ("a photo of a {}.",)
+    """Prompts with ``{}`` for the class name."""
+
+    @field_validator("data", mode="before")
+    @classmethod
+    def _source_from_path(cls, value: Any) -> Any:
+        return {"path": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _columns_have_data(self) -> MultiLabelZeroShotConfig:
+        return _check_columns_have_data(self)
+
+
 TextTaskConfig = STSConfig | PairClassificationConfig | TextRetrievalConfig | BitextMiningConfig | TripletAccuracyConfig
 
 
@@ -208,6 +236,7 @@ AnyTask = Annotated[
     | PairClassificationConfig
     | TextRetrievalConfig
     | BitextMiningConfig
-    | TripletAccuracyConfig,
+    | TripletAccuracyConfig
+    | MultiLabelZeroShotConfig,
     Field(discriminator="task"),
 ]

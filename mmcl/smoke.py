@@ -16,6 +16,7 @@ from mmcl.recipe_data import ColumnsConfig, DataConfig, ImageViewConfig, SourceC
 from mmcl.recipe_model import ModelConfig
 from mmcl.recipe_tasks import (
     AnyTask,
+    MultiLabelZeroShotConfig,
     PairClassificationConfig,
     RetrievalConfig,
     STSConfig,
@@ -32,7 +33,9 @@ BATCH_SIZE = 16
 NUM_ROWS = 256
 MICRO_BATCH_SIZE = 8
 USUAL_IMAGE_SIZE = 224
-GLYPH_COLUMNS = ColumnsConfig(image="image", text="text", group="group", label="script", score="codepoint")
+GLYPH_COLUMNS = ColumnsConfig(
+    image="image", text="text", group="group", label="script", labels="script", score="codepoint"
+)
 GLYPH_NEGATIVES = ("script", "face", "character")
 GLYPH_PAIRS = ColumnsConfig(text="text", positive="character", negatives="script", score="codepoint", group="group")
 DIGIT_COLUMNS = ColumnsConfig(image="image", text=False, group=False, label="label")
@@ -142,10 +145,12 @@ def _small(part: Section) -> Any:
 
 
 def _small_task(task: AnyTask) -> AnyTask:
-    if isinstance(task, (RetrievalConfig, ZeroShotClassificationConfig)):
+    if isinstance(task, (RetrievalConfig, ZeroShotClassificationConfig, MultiLabelZeroShotConfig)):
         update: dict[str, Any] = {"data": _glyphs("unseen_characters"), "columns": GLYPH_COLUMNS}
         if isinstance(task, ZeroShotClassificationConfig):
             update["class_names"] = None
+        if isinstance(task, MultiLabelZeroShotConfig):
+            update |= {"class_names": None, "separator": ";"}
         return task.model_copy(update=update)
     if isinstance(task, TextTaskConfig):
         return _small_text_task(task)

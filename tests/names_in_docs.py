@@ -71,6 +71,7 @@ REFERENCE = {
     "Text retrieval task": tasks.TextRetrievalConfig,
     "Bitext mining task": tasks.BitextMiningConfig,
     "Triplet accuracy task": tasks.TripletAccuracyConfig,
+    "Multi-label zero-shot classification task": tasks.MultiLabelZeroShotConfig,
 }
 
 
@@ -87,6 +88,7 @@ OTHER_NAMES = {
     # columns of the data in examples, what a log line or a result holds, and splits and folders
     *("file_name", "image_path", "product_id", "grad_norm", "logit_scale", "samples_per_second", "data_wait"),
     *("acc1", "acc5", "mean_per_class_recall", "macro_precision", "macro_recall", "macro_f1"),
+    *("mean_average_precision", "per_class", "recall_interval", "average_precision"),
     *("image_retrieval_median_rank", "image_retrieval_mean_rank", "image_retrieval_ties", "text_retrieval_ties"),
     *("image_id", "text_id"),
     *("unseen_characters", "unseen_face", "open_clip", "zeroshot_classification", "hidden_act", "model_cfg"),

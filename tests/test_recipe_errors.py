@@ -42,13 +42,15 @@ def mistakes(text: str, recipe: type[Section] = Recipe) -> list[str]:
         (
             "evaluate: [retreival]",
             'evaluate.0: unknown name "retreival" (retrieval, zeroshot_classification, knn, '
-            "linear_probe, few_label, sts, pair_classification, text_retrieval, bitext_mining, triplet_accuracy)."
+            "linear_probe, few_label, sts, pair_classification, text_retrieval, bitext_mining, triplet_accuracy, "
+            "multilabel_zeroshot_classification)."
             ' Did you mean "retrieval"?',
         ),
         (
             "evaluate: [{name: x}]",
             "evaluate.0: needs task, one of retrieval, zeroshot_classification, knn, linear_probe, few_label, "
-            "sts, pair_classification, text_retrieval, bitext_mining, triplet_accuracy",
+            "sts, pair_classification, text_retrieval, bitext_mining, triplet_accuracy, "
+            "multilabel_zeroshot_classification",
         ),
         ("evaluate: [3]", "evaluate.0: must be text or a mapping, got 3"),
         (

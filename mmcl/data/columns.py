@@ -14,10 +14,10 @@ from mmcl.data.sources import Source
 from mmcl.errors import UserError, did_you_mean
 from mmcl.recipe_data import ColumnsConfig, DataConfig, EqualTexts
 
-ROLES = ("image", "text", "positive", "negatives", "score", "group", "label")
+ROLES = ("image", "text", "positive", "negatives", "score", "group", "label", "labels")
 
 _OTHER_NAMES = {"text": ("anchor",)}
-_ONLY_IF_ASKED_FOR = ("positive", "score")
+_ONLY_IF_ASKED_FOR = ("positive", "score", "labels")
 
 _WHAT = {
     "image": "the pictures",
@@ -27,6 +27,7 @@ _WHAT = {
     "score": "the scores",
     "group": "the groups",
     "label": "the labels",
+    "labels": "the labels of each row",
 }
 
 
@@ -40,6 +41,8 @@ class Roles:
         group: rows of equal value are positives of each other.
         label: classes.
         label_names: what each label of an integer class column is called.
+        labels: all labels of a row that may have several, as a list or one text.
+        labels_names: what each of them is called, of a list of integer classes.
         positive: texts that belong to those of ``text``.
         negatives: hard negatives of ``text``, a column each.
         score: how alike the texts of ``text`` and ``positive`` are.
@@ -54,6 +57,8 @@ class Roles:
     group: str | None = None
     label: str | None = None
     label_names: tuple[str, ...] | None = None
+    labels: str | None = None
+    labels_names: tuple[str, ...] | None = None
     positive: str | None = None
     negatives: tuple[str, ...] = ()
     score: str | None = None
@@ -93,7 +98,7 @@ def resolve_roles(
 ) -> Roles:
     """Find the column of each role: the one named, else one of the role's own name, else none.
 
-    Positives, negatives and scores play a part only where they are asked for.
+    Positives, negatives, scores and labels of which a row has several play a part only where they are asked for.
 
     Args:
         source: an opened source.
@@ -124,7 +129,7 @@ def resolve_roles(
             if column in features:
                 _check_type(features[column], role, f'{key}.{config.given(role)[0]}: "{column}" in {source.name}')
     single = {role: columns[0] if columns else None for role, columns in found.items()}
-    label = features.get(single["label"] or "")
+    label, labels = features.get(single["label"] or ""), _item(features.get(single["labels"] or ""))
     texts = found["text"]
     return Roles(
         image=single["image"],
@@ -132,6 +137,8 @@ def resolve_roles(
         group=single["group"],
         label=single["label"],
         label_names=tuple(label.names) if isinstance(label, datasets.ClassLabel) else None,
+        labels=single["labels"],
+        labels_names=tuple(labels.names) if isinstance(labels, datasets.ClassLabel) else None,
         positive=single["positive"],
         negatives=found["negatives"],
         score=single["score"],
@@ -223,6 +230,10 @@ def _check_type(feature: Any, role: str, where: str) -> None:
         raise UserError(f"{where} holds {_type_name(feature)}, not text (a string or a list of strings)")
     if role == "image" and isinstance(feature, datasets.Value) and not _holds_pictures(feature):
         raise UserError(f"{where} holds {_type_name(feature)}, not pictures (bytes, paths or images)")
+    if role == "labels" and not (
+        _is_string(feature) or isinstance(_item(feature), datasets.Value | datasets.ClassLabel)
+    ):
+        raise UserError(f"{where} holds {_type_name(feature)}, not labels (a list, or a text that names several)")
     if role in ("group", "label", "score") and not isinstance(feature, (datasets.Value, datasets.ClassLabel)):
         raise UserError(f"{where} holds {_type_name(feature)}, not one value per row")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import overload
+from typing import Any, overload
 
 import numpy as np
 from PIL import Image
@@ -77,6 +77,8 @@ class EvaluationRows:
         texts: the captions of each row; empty lists without a text column, and of rows that no objective asks for one.
         groups: one id per row; rows of one group are drawings of one thing, or share their captions.
         labels: one class name per row; None without a label column.
+        label_lists: what the cell of each row holds that may have several labels: their names, or one text with all of
+            them, nothing in an empty cell; None where they were not asked for.
         ids: the rows' positions in their source.
         left_out: the rows that cannot be used, with reasons.
         pictures: one hash per row, equal for rows that show the same pixels; empty where pictures or texts lack. Of
@@ -92,6 +94,7 @@ class EvaluationRows:
     ids: list[int]
     left_out: tuple[QuarantineRecord, ...] = ()
     pictures: tuple[bytes, ...] = ()
+    label_lists: list[list[str] | str] | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -266,7 +269,18 @@ def _read_rows(
         ids=positions.tolist(),
         left_out=tuple(left_out),
         pictures=tuple(hashes[position] for position in positions.tolist()) if hashes else (),
+        label_lists=_label_lists(source, roles, positions),
     )
+
+
+def _label_lists(source: Source, roles: Roles, positions: Int64Array) -> list[list[str] | str] | None:
+    if roles.labels is None:
+        return None
+    names = roles.labels_names
+    cells: list[Any] = _column(source, roles.labels, positions)
+    return [
+        cell if isinstance(cell, str) else [names[one] if names else str(one) for one in cell or ()] for cell in cells
+    ]
 
 
 def _texts(source: Source, roles: Roles, positions: Int64Array) -> list[list[str]]:

@@ -14,6 +14,7 @@ from evaluation import (
     FewLabelTask,
     KNNTask,
     LinearProbeTask,
+    MultiLabelZeroShotTask,
     RetrievalTask,
     TaskResult,
     ZeroShotClassificationTask,
@@ -43,10 +44,12 @@ from mmcl.recipe_tasks import (
     FewLabelConfig,
     KNNConfig,
     LinearProbeConfig,
+    MultiLabelZeroShotConfig,
     RetrievalConfig,
     TextTaskConfig,
     ZeroShotClassificationConfig,
 )
+from mmcl.training.judge_labels import build_multilabel_task
 from mmcl.training.judge_texts import NEEDS, TextTask, build_text_task
 from mmcl.training.results import file_name
 
@@ -54,7 +57,7 @@ Item = TypeVar("Item")
 
 LabelledImagesConfig = KNNConfig | LinearProbeConfig | FewLabelConfig
 LabelledImagesTask = KNNTask | LinearProbeTask | FewLabelTask
-AnyBuiltTask = RetrievalTask | ZeroShotClassificationTask | LabelledImagesTask | TextTask
+AnyBuiltTask = RetrievalTask | ZeroShotClassificationTask | LabelledImagesTask | TextTask | MultiLabelZeroShotTask
 
 NAMED_BY_TASK = ("knn", "linear_probe", "few_label", "pair_classification", "bitext_mining", "triplet_accuracy")
 """Tasks whose metrics the log names by task as well: several of them give an accuracy on the same data."""
@@ -117,6 +120,8 @@ def build_tasks(
             tasks.append(_retrieval_task(_with_texts(rows, tell) if config.data is None else rows, name))
         elif isinstance(config, ZeroShotClassificationConfig):
             tasks.append(_zeroshot_task(config, rows, name))
+        elif isinstance(config, MultiLabelZeroShotConfig):
+            tasks.append(build_multilabel_task(config, rows, name, f"{key}.{number}"))
         elif isinstance(config, LabelledImagesConfig):
             tasks.append(_labelled_images_task(config, opened.to_learn_from(config, number, train), rows, name))
         if file_name(name, config.task) in names:
@@ -204,9 +209,12 @@ class _OpenedRows:
     def to_judge_on(self, config: AnyTask, number: int) -> EvaluationRows:
         source, roles = config.data, config.columns or self.columns
         assert source is not None
+        required = ("labels",) if isinstance(config, MultiLabelZeroShotConfig) else ()
         return self._once(
-            f"{source!r} {roles!r}",
-            lambda: open_evaluation_rows(source, roles, self.max_pixels, key=f"{self.key}.{number}.data"),
+            f"{source!r} {roles!r} {required}",
+            lambda: open_evaluation_rows(
+                source, roles, self.max_pixels, required=required, key=f"{self.key}.{number}.data"
+            ),
             "judged on",
         )
 

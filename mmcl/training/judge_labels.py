@@ -1,0 +1,53 @@
+"""Between a recipe's tasks that judge embeddings by labels, other than classifiers, and the evaluation package."""
+
+from __future__ import annotations
+
+from evaluation import EvaluationError, MultiLabelZeroShotTask
+from mmcl.data.evaluation_rows import EvaluationRows
+from mmcl.errors import UserError
+from mmcl.recipe_tasks import MultiLabelZeroShotConfig
+
+
+def build_multilabel_task(
+    config: MultiLabelZeroShotConfig, rows: EvaluationRows, name: str, key: str = "evaluate.0"
+) -> MultiLabelZeroShotTask:
+    """Make the task of its part of a recipe and its rows.
+
+    Args:
+        config: the task.
+        rows: what it judges on.
+        name: what results call it.
+        key: where the recipe has it.
+
+    Raises:
+        UserError: rows without lists of labels or pictures, or names that fit no label.
+    """
+    rows.check_has("image", task=config.task)
+    if rows.label_lists is None:
+        raise UserError(f"{key}: {config.task} needs rows with lists of labels; give it data of its own")
+    labels = [_split(cell, config.separator, rows.name, key) for cell in rows.label_lists]
+    names = config.class_names or {}
+    classes = sorted({*names, *(label for each in labels for label in each)})
+    try:
+        return MultiLabelZeroShotTask(
+            images=rows.images,
+            labels=labels,
+            class_names={label: names.get(label, label) for label in classes},
+            templates=config.templates,
+            dataset=name,
+            split=rows.split,
+            groups=rows.groups,
+            ids=list(map(str, rows.ids)),
+        )
+    except EvaluationError as error:
+        raise UserError(f"{config.task}: {error}") from error
+
+
+def _split(cell: list[str] | str, separator: str | None, name: str, key: str) -> list[str]:
+    if isinstance(cell, list):
+        return cell
+    if separator is None:
+        raise UserError(
+            f'{key}.separator: the labels of {name} are one text, such as "{cell}"; say what stands between them'
+        )
+    return [part.strip() for part in cell.split(separator) if part.strip()]
