@@ -9,6 +9,7 @@ from evaluation.changes import Change, TradeOff, compare_results, format_changes
 from evaluation.class_scores import ClassScores
 from evaluation.embedder import Described, Embedder, Embeddings, Picture
 from evaluation.errors import EvaluationError
+from evaluation.multiple_comparisons import SeedSpread, compare_over_seeds, holm, spread_over_seeds
 from evaluation.predictions import read_predictions, write_predictions
 from evaluation.report import write_report
 from evaluation.results import TaskResult
@@ -52,19 +53,23 @@ __all__ = [
     "RawPixels",
     "RetrievalTask",
     "STSTask",
+    "SeedSpread",
     "Task",
     "TaskResult",
     "TextRetrievalTask",
     "TradeOff",
     "TripletAccuracyTask",
     "ZeroShotClassificationTask",
+    "compare_over_seeds",
     "compare_results",
     "format_changes",
     "format_table",
+    "holm",
     "main_metrics",
     "metric_rows",
     "paired_bootstrap",
     "read_predictions",
+    "spread_over_seeds",
     "write_predictions",
     "write_report",
 ]

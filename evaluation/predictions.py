@@ -26,15 +26,14 @@ def write_predictions(path: str | Path, result: TaskResult) -> Path:
     """Write a result's ``examples`` to a parquet file, a column each; an older file is replaced whole or not at all.
 
     Columns of classes hold their names, where the result knows them. A column that is shorter than the longest ends in
-    nulls: the pictures and the texts of retrieval are not as many. An array of several draws, ``(S, N)``, is a column
-    of lists of S.
+    nulls: the pictures and the texts of retrieval are not as many. An array of ``(N, S)`` is a column of lists of S.
 
     Raises:
         EvaluationError: pyarrow is not installed.
     """
     pa, parquet = _pyarrow()
     path, names = Path(path), result.class_names
-    num_rows = max((array.shape[-1] for array in result.examples.values()), default=0)
+    num_rows = max((len(array) for array in result.examples.values()), default=0)
     columns = {}
     for column, array in result.examples.items():
         values = np.array(names)[array] if names and column.startswith(_OF_CLASSES) else array
@@ -86,8 +85,7 @@ def _read(path: str | Path) -> tuple[dict[str, NDArray[Any]], tuple[str, ...]]:
 
 def _padded(pa: ModuleType, values: NDArray[Any], num_rows: int) -> Any:
     if values.ndim > 1:
-        flat = pa.array(np.moveaxis(values, 0, -1).ravel())
-        column = pa.FixedSizeListArray.from_arrays(flat, len(values))
+        column = pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), values.shape[1])
     else:
         column = pa.array(values.tolist() if values.dtype.kind == "U" else values)
     return pa.concat_arrays([column, pa.nulls(num_rows - len(column), column.type)])
@@ -96,8 +94,7 @@ def _padded(pa: ModuleType, values: NDArray[Any], num_rows: int) -> Any:
 def _trimmed(pa: ModuleType, column: Any) -> NDArray[Any]:
     kept = column.slice(0, len(column) - column.null_count).combine_chunks()
     if pa.types.is_fixed_size_list(kept.type):
-        flat = _as_array(pa, kept.flatten())
-        return np.moveaxis(flat.reshape(len(kept), kept.type.list_size), -1, 0)
+        return _as_array(pa, kept.flatten()).reshape(len(kept), kept.type.list_size)
     return _as_array(pa, kept)
 
 

@@ -56,8 +56,8 @@ class TaskResult:
         is_partial: only the first rows of the data were judged, because a limit was asked for.
         protocol: settings the numbers depend on, such as a k or a weight decay, plain JSON values.
         versions: of the libraries in use.
-        examples: per-example outcomes by name, arrays whose last axis is the examples; not in the JSON but in a parquet
-            file beside it, and not compared.
+        examples: per-example outcomes by name, arrays whose first axis is the examples; not in the JSON but in a
+            parquet file beside it, and not compared.
         class_names: of the indices in ``examples``, where they are of classes; kept with them.
         exhibits: what a report shows; not in the JSON and not compared.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -59,7 +59,7 @@ def bootstrap(
     groups: ArrayLike | None = None,
     *,
     resamples: int = RESAMPLES,
-    seed: int = 0,
+    seed: int | Sequence[int] = 0,
     max_elements: int = MAX_ELEMENTS,
 ) -> NDArray[np.float64]:
     """Return ``(resamples, S)`` float64 values of ``statistic`` under resampling with replacement.
@@ -72,7 +72,8 @@ def bootstrap(
         num_examples: N, at least 1.
         groups: ``(N,)`` ids; examples of equal id are drawn together. None draws single examples.
         resamples: how many.
-        seed: of the draws; equal seeds and groups give equal draws, so that results can be paired.
+        seed: of the draws; equal seeds and groups give equal draws, so that results can be paired. Strata, such as data
+            sets whose results are averaged, must have different ones.
         max_elements: multiplicities held at once; the result does not depend on it.
 
     Raises:
@@ -80,7 +81,7 @@ def bootstrap(
     """
     if resamples < 1:
         raise EvaluationError(f"resamples must be >= 1, got {resamples}")
-    unit_of, num_units = _units(num_examples, groups)
+    unit_of, num_units = units_of(num_examples, groups)
     rng = np.random.default_rng(seed)
     num_rows = max(1, max_elements // num_examples)
     values = []
@@ -113,6 +114,18 @@ def percentile_intervals(
     return [Interval(float(a), float(b), confidence, num_units) for a, b in zip(low, high, strict=True)]
 
 
+def stratified_mean(strata: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """Return ``(R, S)`` bootstrap values of the mean over strata, each of them resampled by itself.
+
+    Data sets count equally, however large they are, and are not themselves drawn: the interval says how much the mean
+    depends on which examples of these very data sets were judged.
+
+    Args:
+        strata: of each the ``(R, S)`` values that `bootstrap` gave, each with a seed of its own.
+    """
+    return np.asarray(np.mean(np.stack(strata), axis=0))
+
+
 def bootstrap_intervals(
     statistic: Statistic,
     num_examples: int,
@@ -126,7 +139,7 @@ def bootstrap_intervals(
 
     Arguments and errors are those of `bootstrap` and `percentile_intervals`.
     """
-    num_units = _units(num_examples, groups)[1]
+    num_units = units_of(num_examples, groups)[1]
     if num_units < 2:
         return None
     samples = bootstrap(statistic, num_examples, groups, resamples=resamples, seed=seed)
@@ -184,20 +197,31 @@ def paired_bootstrap_of(
     Raises:
         EvaluationError: under two units, and those of `bootstrap`.
     """
-    num_units = _units(num_examples, groups)[1]
+    num_units = units_of(num_examples, groups)[1]
     if num_units < 2:
         raise EvaluationError(f"a paired bootstrap needs at least two examples or groups, got {num_units}")
     samples = bootstrap(difference, num_examples, groups, resamples=resamples, seed=seed)
+    return compare_samples(samples[:, 0], float(difference(np.ones((1, num_examples)))[0, 0]), num_units, confidence)
+
+
+def compare_samples(
+    samples: NDArray[np.float64], difference: float, num_units: int, confidence: float = CONFIDENCE
+) -> PairedComparison:
+    """Compare two models by ``(R,)`` bootstrap values of their difference, given what it is without resampling."""
     tail = min(int((samples <= 0).sum()), int((samples >= 0).sum()))
     return PairedComparison(
-        difference=float(difference(np.ones((1, num_examples)))[0, 0]),
-        interval=percentile_intervals(samples, num_units, confidence)[0],
-        p_value=min(1.0, 2 * (tail + 1) / (resamples + 1)),
+        difference=difference,
+        interval=percentile_intervals(samples[:, None], num_units, confidence)[0],
+        p_value=min(1.0, 2 * (tail + 1) / (len(samples) + 1)),
     )
 
 
-def _units(num_examples: int, groups: ArrayLike | None) -> tuple[NDArray[np.int64], int]:
-    """The unit each example belongs to, and how many units there are."""
+def units_of(num_examples: int, groups: ArrayLike | None) -> tuple[NDArray[np.int64], int]:
+    """Return ``(N,)`` the unit that each example belongs to, and how many units there are.
+
+    Raises:
+        EvaluationError: no examples, or groups of another length.
+    """
     if num_examples < 1:
         raise EvaluationError("a bootstrap needs at least one example, got none")
     if groups is None:

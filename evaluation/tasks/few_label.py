@@ -82,7 +82,7 @@ class FewLabelTask(LabelledImagesTask):
             reasons=reasons,
             intervals=self._intervals(data, drawn),
             headline=tuple(drawn),
-            examples={name.replace("acc1", "prediction"): found for name, found in drawn.items()},
+            examples={name.replace("acc1", "prediction"): found.T for name, found in drawn.items()},
         )
 
     def _predictions(self, data: LabelledEmbeddings, count: int) -> NDArray[np.int64]:

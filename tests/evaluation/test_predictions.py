@@ -42,7 +42,7 @@ def test_columns_come_back_as_they_were_whatever_their_lengths(tmp_path: Path) -
         assert found[name].dtype.kind == array.dtype.kind
         np.testing.assert_array_equal(found[name], array)
     assert found["cosine"].dtype == np.float32
-    assert pq.read_table(path)["drawn"].to_pylist() == [[0, 2], [1, 3], None]
+    assert pq.read_table(path)["drawn"].to_pylist() == [[0, 1], [2, 3], None]
     assert not list(tmp_path.rglob("*.part"))
 
 
@@ -61,7 +61,7 @@ def test_classes_are_named_in_the_file_and_indices_in_a_result(tmp_path: Path) -
 def test_several_draws_of_a_prediction_stay_together(tmp_path: Path) -> None:
     result = FewLabelTask(**labelled_rows(), num_seeds=3).evaluate(ColourEmbedder())
     back = TaskResult.read(result.write(tmp_path / "r.json"))
-    assert back.examples["prediction@5_labels"].shape == (3, 45)
+    assert back.examples["prediction@5_labels"].shape == (45, 3)
     assert same(dict(back.examples), dict(result.examples))
     assert pq.read_table(tmp_path / "r.parquet")["prediction@5_labels"][0].as_py()[0] in CLASSES
 

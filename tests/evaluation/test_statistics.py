@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 
 from evaluation.errors import EvaluationError
-from evaluation.statistics import bootstrap, bootstrap_intervals, mean_of, paired_bootstrap, percentile_intervals
+from evaluation.statistics import (
+    bootstrap,
+    bootstrap_intervals,
+    mean_of,
+    paired_bootstrap,
+    percentile_intervals,
+    stratified_mean,
+)
 
 
 def interval_of(values: np.ndarray, groups: np.ndarray | None = None, **options: float):
@@ -129,3 +136,28 @@ def test_paired_groups_are_drawn_together() -> None:
 def test_what_cannot_be_resampled_is_refused(call, message: str) -> None:
     with pytest.raises(EvaluationError, match=message):
         call()
+
+
+def stratified_interval(strata: list[np.ndarray], seed: int = 0):
+    samples = [
+        bootstrap(mean_of(values[:, None]), len(values), resamples=400, seed=(seed, number))
+        for number, values in enumerate(strata)
+    ]
+    return percentile_intervals(stratified_mean(samples), len(strata))[0]
+
+
+def test_a_stratified_interval_has_the_width_theory_gives() -> None:
+    strata = [np.random.default_rng(size).normal(size=size) for size in (50, 100, 400)]
+    found = stratified_interval(strata)
+    standard_error = np.sqrt(sum(values.var() / len(values) for values in strata)) / 3
+    assert found.high - found.low == pytest.approx(2 * 1.96 * standard_error, rel=0.1)
+
+
+def test_stratified_intervals_cover_the_mean_over_data_sets() -> None:
+    rng, accuracies = np.random.default_rng(3), [0.9, 0.6, 0.3]
+    hits = 0
+    for trial in range(300):
+        strata = [(rng.random(60 * (number + 1)) < p).astype(float) for number, p in enumerate(accuracies)]
+        interval = stratified_interval(strata, trial)
+        hits += interval.low <= 0.6 <= interval.high
+    assert 0.92 <= hits / 300 <= 0.98

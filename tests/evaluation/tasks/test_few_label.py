@@ -23,7 +23,7 @@ def test_mean_and_standard_deviation_over_five_seeds() -> None:
         assert len(accuracies) == 5
         assert result.metrics[f"acc1@{count}_labels"] == pytest.approx(statistics.mean(accuracies))
         assert result.metrics[f"acc1@{count}_labels_std"] == pytest.approx(statistics.stdev(accuracies))
-        assert result.examples[f"prediction@{count}_labels"].tolist() == found.tolist()
+        assert result.examples[f"prediction@{count}_labels"].tolist() == found.T.tolist()
 
 
 def test_a_class_with_fewer_pictures_makes_the_number_null_with_the_reason() -> None:
