@@ -18,6 +18,8 @@ from evaluation.tables import MetricRow, format_table, metric_rows
 from evaluation.tasks import (
     BitextMiningTask,
     FewLabelTask,
+    ImageCaptionSelectionTask,
+    ImageRetrievalTask,
     KNNTask,
     LinearProbeTask,
     MultiLabelZeroShotTask,
@@ -27,6 +29,7 @@ from evaluation.tasks import (
     Task,
     TextRetrievalTask,
     TripletAccuracyTask,
+    WinogroundTask,
     ZeroShotClassificationTask,
 )
 
@@ -42,6 +45,8 @@ __all__ = [
     "Embeddings",
     "EvaluationError",
     "FewLabelTask",
+    "ImageCaptionSelectionTask",
+    "ImageRetrievalTask",
     "Interval",
     "KNNTask",
     "LinearProbeTask",
@@ -59,6 +64,7 @@ __all__ = [
     "TextRetrievalTask",
     "TradeOff",
     "TripletAccuracyTask",
+    "WinogroundTask",
     "ZeroShotClassificationTask",
     "compare_over_seeds",
     "compare_results",

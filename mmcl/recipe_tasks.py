@@ -149,7 +149,7 @@ class STSConfig(_TextTaskConfig):
 
     task: Literal["sts"] = "sts"
     baselines: bool = False
-    """Also judge bags of words and TF-IDF, fitted on the texts judged, and the untrained encoder, and show them beside."""
+    """Also judge bags of words and TF-IDF, fitted on the texts judged, and the untrained encoder, as baselines."""
 
 
 class PairClassificationConfig(_TextTaskConfig):

@@ -2,6 +2,8 @@
 
 from evaluation.tasks.bitext_mining import BitextMiningTask
 from evaluation.tasks.few_label import FewLabelTask
+from evaluation.tasks.image_caption_selection import ImageCaptionSelectionTask, WinogroundTask
+from evaluation.tasks.image_retrieval import ImageRetrievalTask
 from evaluation.tasks.knn import KNNTask
 from evaluation.tasks.linear_probe import LinearProbeTask
 from evaluation.tasks.multilabel_zeroshot_classification import MultiLabelZeroShotTask
@@ -16,6 +18,8 @@ from evaluation.tasks.zeroshot_classification import ZeroShotClassificationTask
 __all__ = [
     "BitextMiningTask",
     "FewLabelTask",
+    "ImageCaptionSelectionTask",
+    "ImageRetrievalTask",
     "KNNTask",
     "LinearProbeTask",
     "MultiLabelZeroShotTask",
@@ -25,5 +29,6 @@ __all__ = [
     "Task",
     "TextRetrievalTask",
     "TripletAccuracyTask",
+    "WinogroundTask",
     "ZeroShotClassificationTask",
 ]
