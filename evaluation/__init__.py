@@ -32,6 +32,7 @@ from evaluation.tasks import (
     WinogroundTask,
     ZeroShotClassificationTask,
 )
+from evaluation.templates import class_name_set, template_set
 
 __all__ = [
     "TFIDF",
@@ -66,6 +67,7 @@ __all__ = [
     "TripletAccuracyTask",
     "WinogroundTask",
     "ZeroShotClassificationTask",
+    "class_name_set",
     "compare_over_seeds",
     "compare_results",
     "format_changes",
@@ -76,6 +78,7 @@ __all__ = [
     "paired_bootstrap",
     "read_predictions",
     "spread_over_seeds",
+    "template_set",
     "write_predictions",
     "write_report",
 ]

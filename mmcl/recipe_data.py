@@ -14,17 +14,21 @@ DEFAULT_MAX_PIXELS = 178_956_970
 """Where Pillow too begins to suspect a decompression bomb."""
 
 
+Format = Literal[
+    "auto", "csv", "jsonl", "parquet", "text", "imagefolder", "pairs", "webdataset", "clip_benchmark", "saved", "hub"
+]
+
+
 class SourceConfig(Section):
     """Where rows come from. Short form: the path."""
 
     path: str
-    """``glyphs`` or ``digits`` (embedded), a file, a folder, a glob, or a hub id."""
-    format: Literal["auto", "csv", "jsonl", "parquet", "text", "imagefolder", "pairs", "webdataset", "saved", "hub"] = (
-        "auto"
-    )
+    """``glyphs`` or ``digits`` (embedded), a file, a folder, a glob, a hub id, or a name of CLIP_benchmark such as
+    ``wds/vtab/cifar10``."""
+    format: Format = "auto"
     """How to read it; ``auto`` goes by the suffix or what the folder holds. ``text`` (.txt) is one text per line, blank
     lines skipped, as column ``text``; ``pairs`` is a folder of pictures, each with its caption in a .txt file of the
-    same name."""
+    same name; ``clip_benchmark`` a folder of shards with nshards.txt beside them, and classnames.txt above."""
     delimiter: str | None = None
     """What separates csv columns; by default a tab for .tsv, else a comma."""
     column_names: tuple[str, ...] | None = None
@@ -34,7 +38,8 @@ class SourceConfig(Section):
     revision: str | None = None
     """Commit, tag or branch of a hub data set; by default the newest commit."""
     split: str | None = None
-    """Split: of a hub data set or folder ``train`` by default; of ``glyphs``: train, unseen_characters or unseen_face;
+    """Split: of a hub data set or folder ``train`` by default; in CLIP_benchmark's layout ``test`` unless it is learnt
+    from; of ``glyphs``: train, unseen_characters or unseen_face;
     of ``digits``: train or test, by default all of them."""
     image_root: str | None = None
     """Folder that relative image paths start from; by default the folder of the file that names them."""

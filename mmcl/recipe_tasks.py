@@ -21,6 +21,8 @@ class RetrievalConfig(Section):
     """Rows to judge on; by default the validation rows."""
     columns: ColumnsConfig | None = None
     """Column roles of ``data``; by default those of the training data."""
+    language: str = "en"
+    """Of the texts, ISO 639-1, for results."""
 
     @field_validator("data", mode="before")
     @classmethod
@@ -42,10 +44,15 @@ class ZeroShotClassificationConfig(Section):
     """Rows to judge on, with a label column; by default the validation rows."""
     columns: ColumnsConfig | None = None
     """Column roles of ``data``; by default those of the training data."""
-    class_names: dict[str, str] | None = None
-    """How to call each label in a prompt; by default the label itself."""
-    templates: tuple[str, ...] = ("a photo of a {}.",)
-    """Prompts with ``{}`` for the class name."""
+    class_names: str | tuple[str, ...] | dict[str, str] | None = None
+    """How to call each label in a prompt; by default as its data say (CLIP_benchmark's classnames.txt), else the label
+    itself. Names in the order of an integer label's numbers, names by label, or the name of a published set, such as
+    ``imagenet``, or a .txt file with a name per line."""
+    templates: str | tuple[str, ...] | None = None
+    """Prompts with ``{}`` for the class name, or the name of a published set, such as ``imagenet`` or ``simple``, or a
+    .txt file with a prompt per line. By default those that come with the data, else ``a photo of a {}.``"""
+    language: str = "en"
+    """Of class names and templates, ISO 639-1: published sets are taken in it."""
 
     @field_validator("data", mode="before")
     @classmethod

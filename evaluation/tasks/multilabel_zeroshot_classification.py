@@ -23,7 +23,7 @@ from evaluation.metrics import (
 )
 from evaluation.results import TaskResult
 from evaluation.statistics import RESAMPLES, Interval, Statistic, bootstrap_intervals
-from evaluation.tasks.class_prompts import check_classes, prompts_hash
+from evaluation.tasks.class_prompts import check_classes, named_templates, prompts_hash, shown_names, templates_of
 from evaluation.tasks.task import embed_images, embed_texts, example_ids, identify
 
 HEADLINE = "mean_average_precision"
@@ -49,7 +49,8 @@ class MultiLabelZeroShotTask:
         dataset: name in results.
         class_names: how to call each label in a prompt, in the order of the classes; by default every label that
             occurs, by its own name, sorted.
-        templates: prompts with ``{}`` (or ``{c}``) for the class name.
+        templates: prompts with ``{}`` (or ``{c}``) for the class name, or the name of a published set, see
+            `evaluation.template_set`.
         groups: ``(N,)`` ids of pictures that are not independent, or None.
         ids: ``(N,)`` ids of the pictures, by which results of several models are paired; by default their places.
         split: name in results.
@@ -59,14 +60,14 @@ class MultiLabelZeroShotTask:
 
     Raises:
         EvaluationError: no pictures, no label at all, a label without a class name, lengths that differ, under two
-            classes, two classes of one name, or a template without a place for the name.
+            classes or names of classes, an unknown set of templates, or a template without a place for the name.
     """
 
     images: Sequence[Picture]
     labels: Sequence[Sequence[str]]
     dataset: str
     class_names: Mapping[str, str] | None = None
-    templates: Sequence[str] = ("a photo of a {}.",)
+    templates: Sequence[str] | str = ("a photo of a {}.",)
     groups: Sequence[int] | NDArray[np.int64] | None = None
     ids: Sequence[str] | None = None
     split: str = "test"
@@ -90,7 +91,7 @@ class MultiLabelZeroShotTask:
         if not any(map(len, self.labels)):
             raise EvaluationError(f"{self.dataset}: none of {len(self.images)} pictures has a label")
         example_ids(self.ids, len(self.images), self.dataset)
-        check_classes(self._classes(), self._all_labels(), self.templates, self.dataset)
+        check_classes(self._classes(), self._all_labels(), self.templates, self.language, self.dataset)
 
     def _all_labels(self) -> set[str]:
         return {str(label) for labels in self.labels for label in labels}
@@ -107,7 +108,7 @@ class MultiLabelZeroShotTask:
             EvaluationError: embeddings that are not what the protocol promises.
         """
         classes, targets = self._classes(), self._targets()
-        prompts = fill_templates(list(classes.values()), self.templates)
+        prompts = fill_templates(list(classes.values()), templates_of(self.templates, self.language))
         images = embed_images(embedder, self.images)
         scores = similarity(images, class_weights(embed_texts(embedder, prompts), len(classes)))
         values = _resampled_metrics(scores, targets)(np.ones((1, len(targets))))[0].tolist()
@@ -134,7 +135,7 @@ class MultiLabelZeroShotTask:
             headline=(HEADLINE,),
             notes=_notes(support),
             template_hash=prompts_hash(prompts),
-            protocol={"num_labels_given": NUM_GIVEN},
+            protocol={"num_labels_given": NUM_GIVEN} | named_templates(self.templates),
             examples={"id": example_ids(self.ids, len(images), self.dataset), "target": targets, "score": scores}
             | ({} if self.groups is None else {"group": np.asarray(self.groups)}),
         )
@@ -153,7 +154,7 @@ class MultiLabelZeroShotTask:
         return dict(zip((HEADLINE, *AT_K), found, strict=False)) if found else {}
 
     def _per_class(self, scores: NDArray[np.float32], targets: NDArray[np.bool_]) -> dict[str, ClassScores]:
-        names, precisions = tuple(self._classes().values()), average_precisions(scores, targets)[0]
+        names, precisions = shown_names(self._classes().values()), average_precisions(scores, targets)[0]
         given = top_k_labels(scores, NUM_GIVEN) if len(names) > NUM_GIVEN else None
         return scores_by_label(targets, given, precisions, names, self.groups)
 

@@ -26,7 +26,7 @@ from evaluation.metrics import (
 from evaluation.results import TaskResult
 from evaluation.statistics import RESAMPLES, Interval, Statistic, bootstrap_intervals
 from evaluation.tasks.accuracy import resampled_accuracies
-from evaluation.tasks.class_prompts import check_classes, prompts_hash
+from evaluation.tasks.class_prompts import check_classes, named_templates, prompts_hash, shown_names, templates_of
 from evaluation.tasks.ranked_examples import Side, ranked_examples
 from evaluation.tasks.task import embed_images, embed_texts, example_ids, identify
 
@@ -49,8 +49,10 @@ class ZeroShotClassificationTask:
         labels: ``(N,)`` the class of each; None, or a None among them, is refused.
         dataset: name in results.
         class_names: how to call each label in a prompt, in the order of the classes; by default every label that
-            occurs, by its own name, sorted.
-        templates: prompts with ``{}`` (or ``{c}``) for the class name.
+            occurs, by its own name, sorted. Classes of one name, as ImageNet's published names have them, score the
+            same.
+        templates: prompts with ``{}`` (or ``{c}``) for the class name, or the name of a published set, see
+            `evaluation.template_set`.
         groups: ``(N,)`` ids of pictures that are not independent (drawings of one character), or None.
         ids: ``(N,)`` ids of the pictures, by which results of several models are paired; by default their places.
         split: name in results.
@@ -60,14 +62,14 @@ class ZeroShotClassificationTask:
 
     Raises:
         EvaluationError: no pictures, no or missing labels, a label without a class name, lengths that differ, under two
-            classes, two classes of one name, or a template without a place for the name.
+            classes or names of classes, an unknown set of templates, or a template without a place for the name.
     """
 
     images: Sequence[Picture]
     labels: Sequence[str | None] | None
     dataset: str
     class_names: Mapping[str, str] | None = None
-    templates: Sequence[str] = ("a photo of a {}.",)
+    templates: Sequence[str] | str = ("a photo of a {}.",)
     groups: Sequence[int] | NDArray[np.int64] | None = None
     ids: Sequence[str] | None = None
     split: str = "test"
@@ -92,7 +94,7 @@ class ZeroShotClassificationTask:
                 f"first: picture {bare[0]}"
             )
         example_ids(self.ids, len(self.images), self.dataset)
-        check_classes(self._classes(), map(str, self.labels), self.templates, self.dataset)
+        check_classes(self._classes(), map(str, self.labels), self.templates, self.language, self.dataset)
 
     def _classes(self) -> dict[str, str]:
         if self.class_names is not None:
@@ -106,7 +108,7 @@ class ZeroShotClassificationTask:
             EvaluationError: embeddings that are not what the protocol promises.
         """
         classes = self._classes()
-        prompts = fill_templates(list(classes.values()), self.templates)
+        prompts = fill_templates(list(classes.values()), templates_of(self.templates, self.language))
         images = embed_images(embedder, self.images)
         weights = class_weights(embed_texts(embedder, prompts), len(classes))
         index_of = {label: index for index, label in enumerate(classes)}
@@ -124,13 +126,14 @@ class ZeroShotClassificationTask:
             reasons=reasons,
             num_examples=len(images),
             intervals=self._intervals(ranked, labels, existing),
-            per_class=scores_by_class(labels, ranked.predictions, tuple(classes.values()), self.groups),
+            per_class=scores_by_class(labels, ranked.predictions, shown_names(classes.values()), self.groups),
             chance={"acc1": 1 / num_classes, "mean_per_class_recall": 1 / num_classes}
             | ({"acc5": 5 / num_classes} if "acc5" in existing else {}),
             units={"ties": "count"},
             headline=tuple(existing[: existing.index("macro_precision")]),
             notes=_notes(ranked),
             template_hash=prompts_hash(prompts),
+            protocol=named_templates(self.templates),
             examples={
                 "id": example_ids(self.ids, len(self.images), self.dataset),
                 "label": labels,
@@ -151,7 +154,7 @@ class ZeroShotClassificationTask:
     def _exhibits(
         self, images: Embeddings, weights: Embeddings, labels: NDArray[np.int64], ranked: ClassRanks
     ) -> Exhibits:
-        names = tuple(self._classes().values())
+        names = shown_names(self._classes().values())
         pictures = Side(images, labels, lambda row: picture_item(self.images, row, names[labels[row]]))
         classes = Side(weights, np.arange(len(names)), lambda index: Item(text=names[index]))
         order = np.random.default_rng(self.seed).permutation(len(labels))

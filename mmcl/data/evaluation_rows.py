@@ -9,6 +9,7 @@ from typing import Any, overload
 import numpy as np
 from PIL import Image
 
+from mmcl.data.benchmark_folder import ClassPrompts
 from mmcl.data.captions import captions_of
 from mmcl.data.cells import read_cells
 from mmcl.data.columns import Roles, resolve_roles
@@ -83,6 +84,8 @@ class EvaluationRows:
         left_out: the rows that cannot be used, with reasons.
         pictures: one hash per row, equal for rows that show the same pixels; empty where pictures or texts lack. Of
             several sources, a row of one that has no texts has an empty hash.
+        label_names: what all labels are called, in order, where the label is an integer class column; else empty.
+        class_prompts: what came with the rows for prompts of their classes, in CLIP_benchmark's layout; else None.
     """
 
     name: str
@@ -95,6 +98,8 @@ class EvaluationRows:
     left_out: tuple[QuarantineRecord, ...] = ()
     pictures: tuple[bytes, ...] = ()
     label_lists: list[list[str] | str] | None = None
+    label_names: tuple[str, ...] = ()
+    class_prompts: ClassPrompts | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -270,6 +275,8 @@ def _read_rows(
         left_out=tuple(left_out),
         pictures=tuple(hashes[position] for position in positions.tolist()) if hashes else (),
         label_lists=_label_lists(source, roles, positions),
+        label_names=roles.label_names or (),
+        class_prompts=source.class_prompts,
     )
 
 

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from mmcl.data.benchmark_folder import LAYOUT, is_benchmark_folder
+from mmcl.data.benchmark_hub import HubFolder, find_hub_folder
+from mmcl.data.benchmark_sets import known_names
 from mmcl.data.braces import expand_braces
 from mmcl.data.pairs_folder import caption_file, is_picture
 from mmcl.errors import UserError, did_you_mean
@@ -41,12 +44,14 @@ class Location:
         files: what to read, sorted; empty for embedded data sets, the Hub and other machines.
         folder: the folder itself, when one was given.
         addresses: what to read from other machines.
+        repository: on the Hub, that holds a folder in CLIP_benchmark's layout.
     """
 
     format: str
     files: tuple[Path, ...] = ()
     folder: Path | None = None
     addresses: tuple[str, ...] = ()
+    repository: HubFolder | None = None
 
 
 def locate(path: str, file_format: str, split: str | None, key: str) -> Location:
@@ -65,9 +70,13 @@ def locate(path: str, file_format: str, split: str | None, key: str) -> Location
         return Location(path)
     if file_format == "hub":
         return Location("hub")
+    local = Path(path).expanduser()
+    if file_format in ("auto", LAYOUT) and ("://" in path or not local.exists()):
+        repository = find_hub_folder(path, key, file_format)
+        if repository is not None:
+            return Location(LAYOUT, repository=repository)
     if "://" in path:
         return _locate_remote(path, file_format, key)
-    local = Path(path).expanduser()
     if local.is_file():
         return Location(_format_of([local], file_format, key), (local,))
     if local.is_dir():
@@ -106,7 +115,7 @@ def missing_path(path: str, key: str) -> str:
         local, folder = folder, folder.parent
     names = [entry.name for entry in folder.iterdir()]
     if folder == Path():
-        names += EMBEDDED
+        names += (*EMBEDDED, *known_names())
     return f"{key}.path: there is no {path}.{did_you_mean(local.name, names)}"
 
 
@@ -116,7 +125,7 @@ def _may_be_hub_id(path: str) -> bool:
 
 def _format_of(files: list[Path], file_format: str, key: str) -> str:
     if file_format != "auto":
-        if file_format in ("imagefolder", "pairs", "saved"):
+        if file_format in ("imagefolder", "pairs", "saved", LAYOUT):
             raise UserError(f"{key}.format: {file_format} reads a folder, and {files[0]} is a file")
         return file_format
     formats = {_FORMAT_OF_SUFFIX.get(file.suffix.lower()) for file in files}
@@ -132,6 +141,8 @@ def _format_of(files: list[Path], file_format: str, key: str) -> str:
 def _locate_folder(folder: Path, file_format: str, split: str | None, key: str) -> Location:
     if file_format == "saved" or (file_format == "auto" and any((folder / name).is_file() for name in _SAVED_MARKERS)):
         return Location("saved", folder=folder)
+    if file_format == LAYOUT or (file_format == "auto" and is_benchmark_folder(folder)):
+        return Location(LAYOUT, folder=folder)
     found = _contents(folder) if file_format == "auto" else file_format
     if found in ("imagefolder", "pairs"):
         return Location(found, folder=_split_folder(folder, split, key))

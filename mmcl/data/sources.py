@@ -19,6 +19,7 @@ import datasets
 import numpy as np
 import pyarrow.compute as pc  # type: ignore[import-untyped]
 
+from mmcl.data.benchmark_folder import LAYOUT, BenchmarkFolder, ClassPrompts
 from mmcl.data.csv_header import default_delimiter, read_columns
 from mmcl.data.files import Location, locate, missing_path
 from mmcl.data.pairs_folder import load_pairs
@@ -43,6 +44,7 @@ class Source:
         image_root: folder that relative image paths start from; None where paths are not relative to a file.
         columns: their names, in order.
         delimiter: of a csv file.
+        class_prompts: what came with the rows for prompts of their classes, in CLIP_benchmark's layout; else None.
     """
 
     dataset: AnyDataset
@@ -52,6 +54,7 @@ class Source:
     image_root: Path | None
     columns: tuple[str, ...]
     delimiter: str | None = None
+    class_prompts: ClassPrompts | None = None
 
     @property
     def is_stream(self) -> bool:
@@ -87,10 +90,11 @@ def open_source(config: SourceConfig, key: str = "data.train") -> Source:
         raise UserError(f"{key}.delimiter: only csv files have one, and {config.path} is read as {location.format}")
     if config.column_names is not None and location.format != "csv":
         raise UserError(f"{key}.column_names: only csv files take them, and {config.path} is read as {location.format}")
-    if config.revision is not None and location.format != "hub":
+    if config.revision is not None and location.format != "hub" and location.repository is None:
         raise UserError(f"{key}.revision: only hub data sets have one, and {config.path} is read as {location.format}")
+    asked = _Request(config, location, delimiter, key)
     with _quiet(), reading(key, config.path, location.format):
-        dataset = _OPENERS.get(location.format, _open_embedded)(_Request(config, location, delimiter, key))
+        dataset, class_prompts = _open(asked)
         dataset = _limited(_undecoded(dataset), config.limit)
         columns = _column_names(dataset)
     if not columns or (isinstance(dataset, datasets.Dataset) and len(dataset) == 0):
@@ -98,15 +102,18 @@ def open_source(config: SourceConfig, key: str = "data.train") -> Source:
     return Source(
         dataset=dataset,
         name=_name(config.path, location),
-        split=config.split or "train",
+        split=asked.split,
         key=key,
         image_root=_image_root(config, location),
         columns=columns,
         delimiter=delimiter,
+        class_prompts=class_prompts,
     )
 
 
 def _name(path: str, location: Location) -> str:
+    if location.repository is not None:
+        return location.repository.name
     if location.addresses:
         return Path(urlsplit(path).path).name  # without what may be a signature
     return Path(path).name if location.files or location.folder else path
@@ -120,6 +127,26 @@ class _Request:
     location: Location
     delimiter: str | None
     key: str
+
+    @property
+    def split(self) -> str:
+        """The split that is read, named or not."""
+        if self.config.split is not None:
+            return self.config.split
+        is_learnt_from = self.key.startswith("data.train") or self.key.endswith(".train")
+        return "test" if self.location.format == LAYOUT and not is_learnt_from else "train"
+
+
+def _open(asked: _Request) -> tuple[AnyDataset, ClassPrompts | None]:
+    if asked.location.format != LAYOUT:
+        return _OPENERS.get(asked.location.format, _open_embedded)(asked), None
+    folder, config = asked.location.folder, asked.config
+    if folder is None:
+        assert asked.location.repository is not None
+        folder = asked.location.repository.fetch(asked.split, config.revision, asked.key)
+    found = BenchmarkFolder.read(folder, asked.key)
+    rows = found.open(asked.split, config.limit, asked.key)
+    return rows.to_iterable_dataset() if config.streaming else rows, found.class_prompts
 
 
 def _open_embedded(asked: _Request) -> AnyDataset:

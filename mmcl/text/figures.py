@@ -29,8 +29,8 @@ class TokenizerFigures:
         num_texts: how many.
         tokens_per_text: mean number of tokens.
         longest: most tokens of a text.
-        fertility: tokens per word, words being what white space separates; None where under a hundredth of the tokens are
-            of texts of words.
+        fertility: tokens per word, words being what white space separates; None where under a hundredth of the tokens
+            are of texts of words.
         tokens_per_character: of texts whose script puts no spaces between words (Chinese, Japanese, Thai ...), which
             ``fertility`` leaves out; spaces do not count. None where under a hundredth of the tokens are of such texts.
         byte_share: share of tokens that spell a single byte; None for a tokenizer without a piece for every byte.

@@ -51,6 +51,7 @@ from mmcl.recipe_tasks import (
 )
 from mmcl.training.judge_labels import build_multilabel_task
 from mmcl.training.judge_texts import NEEDS, TextTask, build_text_task
+from mmcl.training.judge_zeroshot import build_zeroshot_task
 from mmcl.training.results import file_name
 
 Item = TypeVar("Item")
@@ -117,9 +118,12 @@ def build_tasks(
             assert isinstance(config, TextTaskConfig)
             tasks.append(build_text_task(config, rows, name, config.columns or columns, f"{key}.{number}"))
         elif isinstance(config, RetrievalConfig):
-            tasks.append(_retrieval_task(_with_texts(rows, tell) if config.data is None else rows, name))
+            rows = _with_texts(rows, tell) if config.data is None else rows
+            tasks.append(_retrieval_task(rows, name, config.language))
         elif isinstance(config, ZeroShotClassificationConfig):
-            tasks.append(_zeroshot_task(config, rows, name))
+            labels = _labels(rows, config.task)
+            groups = _dependent_groups(rows, labels)
+            tasks.append(build_zeroshot_task(config, rows, labels, name, groups, f"{key}.{number}", tell))
         elif isinstance(config, MultiLabelZeroShotConfig):
             tasks.append(build_multilabel_task(config, rows, name, f"{key}.{number}"))
         elif isinstance(config, LabelledImagesConfig):
@@ -260,7 +264,7 @@ class _OpenedRows:
             self.tell(f"{rows.name}: {len(rows.left_out):,} rows cannot be {use}; the last: {reason}")
 
 
-def _retrieval_task(rows: EvaluationRows, name: str) -> RetrievalTask:
+def _retrieval_task(rows: EvaluationRows, name: str, language: str) -> RetrievalTask:
     rows.check_has("image", "text", task="retrieval")
     return RetrievalTask.from_captions(
         rows.images,
@@ -271,25 +275,6 @@ def _retrieval_task(rows: EvaluationRows, name: str) -> RetrievalTask:
         dataset=name,
         split=rows.split,
         image_kinds=rows.labels or (),
-    )
-
-
-def _zeroshot_task(config: ZeroShotClassificationConfig, rows: EvaluationRows, name: str) -> ZeroShotClassificationTask:
-    labels = _labels(rows, config.task)
-    classes = sorted(set(labels))
-    names = config.class_names or {}
-    unknown = sorted(set(names) - set(classes))
-    if unknown:
-        raise UserError(f"class_names has {unknown[0]!r}, which is no label of {rows.name} ({', '.join(classes)})")
-    return ZeroShotClassificationTask(
-        images=rows.images,
-        labels=labels,
-        class_names={label: names.get(label, label) for label in classes},
-        templates=config.templates,
-        ids=list(map(str, rows.ids)),
-        dataset=name,
-        split=rows.split,
-        groups=_dependent_groups(rows, labels),
     )
 
 

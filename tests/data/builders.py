@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import tarfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -118,3 +119,31 @@ def write_partial(folder: Path, number: int = 60) -> Path:
         image, text = None if index % 3 == 0 else name, "" if index % 4 == 1 else f"caption {index}"
         rows.append({"image": image, "text": text, "label": f"class {index % 5}" if index % 2 else None})
     return write_lines(folder / "partial.jsonl", rows)
+
+
+def write_shard(file: Path, samples: Iterable[Mapping[str, bytes]]) -> Path:
+    """Write a shard of webdataset: a mapping of suffixes for each sample, called s0000000 and so on."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(file, "w") as archive:
+        for index, parts in enumerate(samples):
+            for suffix, data in parts.items():
+                entry = tarfile.TarInfo(f"s{index:07d}.{suffix}")
+                entry.size = len(data)
+                archive.addfile(entry, io.BytesIO(data))
+    return file
+
+
+def write_benchmark(folder: Path, shards: Sequence[Sequence[Mapping[str, bytes]]], split: str = "test") -> Path:
+    """Write a split in CLIP_benchmark's layout, with two classes and two templates beside it."""
+    for number, samples in enumerate(shards):
+        write_shard(folder / split / f"{number}.tar", samples)
+    (folder / split / "nshards.txt").write_text(f"{len(shards)}\n")
+    (folder / "classnames.txt").write_text("cat\nblack dog\n")
+    (folder / "zeroshot_classification_templates.txt").write_text("a photo of a {c}.\na {c}\n")
+    return folder
+
+
+def class_samples(*numbers: int, suffix: str = "webp") -> list[dict[str, bytes]]:
+    """A sample of each of these classes, its picture unlike the others."""
+    form = {"webp": "WEBP", "jpg": "JPEG", "png": "PNG"}[suffix]
+    return [{"cls": str(n).encode(), suffix: encoded(picture(i), form)} for i, n in enumerate(numbers)]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import precision_recall_fscore_support, recall_score
 
-from evaluation import CachedEmbedder, EvaluationError, RetrievalTask, ZeroShotClassificationTask
+from evaluation import CachedEmbedder, EvaluationError, RetrievalTask, ZeroShotClassificationTask, template_set
 from evaluation.metrics import ClassRanks
 from evaluation.tasks.zeroshot_classification import _resampled_metrics
 from tests.evaluation.fakes import CollapsedEmbedder, ColourEmbedder, LazyPictures
@@ -151,7 +151,7 @@ def test_the_result_is_valid_json() -> None:
         ({"images": [], "labels": []}, "classification needs pictures, got none"),
         ({"labels": ["red"] * 8}, "at least two classes, got 1"),
         ({"class_names": dict.fromkeys(["red", "green"], "same")}, '"blue" has none'),
-        ({"class_names": dict.fromkeys(SHOWN, "same")}, '"same" names more than one class'),
+        ({"class_names": dict.fromkeys(SHOWN, "same")}, 'all 6 classes are called "same"'),
         ({"templates": ["no place"]}, 'colours: a template needs a place {} for the class name, got "no place"'),
         ({"templates": []}, "at least one template"),
         ({"class_names": dict(zip([*SHOWN, "blu"], [*SHOWN, ""], strict=True))}, "empty one for class"),
@@ -164,3 +164,23 @@ def test_the_result_is_valid_json() -> None:
 def test_what_cannot_be_judged_is_refused_at_once(changes: dict[str, object], message: str) -> None:
     with pytest.raises(EvaluationError, match=message):
         colour_task(**changes)
+
+
+def test_a_published_set_of_templates_is_named_in_the_protocol_and_hashed_as_its_prompts() -> None:
+    named = colour_task(templates="simple").evaluate(ColourEmbedder())
+    listed = colour_task(templates=template_set("simple")).evaluate(ColourEmbedder())
+    assert (named.protocol, listed.protocol) == ({"templates": "simple"}, {})
+    assert named.template_hash == listed.template_hash
+    assert named.metrics == listed.metrics
+    with pytest.raises(EvaluationError, match=r'colours: no templates are called "simpel".*Did you mean "simple"'):
+        colour_task(templates="simpel")
+
+
+def test_classes_of_one_name_score_the_same_and_the_first_is_taken() -> None:
+    names = {"r": "red", "g": "green", "r2": "red"}
+    result = colour_task(images=LazyPictures(["red", "red"]), labels=["r", "r2"], class_names=names).evaluate(
+        ColourEmbedder()
+    )
+    assert result.metrics["acc1"] == 0.5
+    assert result.metrics["ties"] == 2
+    assert list(result.per_class) == ["red (0)", "green", "red (2)"]
