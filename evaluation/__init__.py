@@ -10,6 +10,7 @@ from evaluation.class_scores import ClassScores
 from evaluation.embedder import Described, Embedder, Embeddings, Picture
 from evaluation.errors import EvaluationError
 from evaluation.multiple_comparisons import SeedSpread, compare_over_seeds, holm, spread_over_seeds
+from evaluation.model_table import format_model_table
 from evaluation.predictions import read_predictions, write_predictions
 from evaluation.report import write_report
 from evaluation.results import TaskResult
@@ -71,6 +72,7 @@ __all__ = [
     "compare_over_seeds",
     "compare_results",
     "format_changes",
+    "format_model_table",
     "format_table",
     "holm",
     "main_metrics",

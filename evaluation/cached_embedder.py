@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 from evaluation.embedder import (
     Described,
@@ -18,7 +18,22 @@ from evaluation.embedder import (
     untrained_of,
 )
 
-T = TypeVar("T")
+
+class FeatureStore(Protocol):
+    """Embeddings of one model that outlast the process."""
+
+    def load(self, items: Sequence[Any], kind: str) -> Embeddings | None:
+        """Return the ``(N, D)`` embeddings of items, None where they are not there.
+
+        Args:
+            items: pictures or texts.
+            kind: ``images``, ``texts``, or ``texts`` and the name of the prompt before them.
+        """
+        ...
+
+    def save(self, items: Sequence[Any], kind: str, rows: Embeddings) -> None:
+        """Keep the ``(N, D)`` embeddings of items."""
+        ...
 
 
 class CachedEmbedder:
@@ -29,28 +44,58 @@ class CachedEmbedder:
 
     Args:
         embedder: does the work.
+        store: where embeddings are looked for before they are made, and kept afterwards; by default nowhere.
     """
 
-    def __init__(self, embedder: Embedder) -> None:
+    def __init__(self, embedder: Embedder, store: FeatureStore | None = None) -> None:
         self.name = embedder.name
         self.fingerprint = embedder.fingerprint
         described = embedder if isinstance(embedder, Described) else None
         self.pretrained: str = described.pretrained if described else ""
         self.preprocessing: Mapping[str, Any] = described.preprocessing if described else {}
         self.precision: str = precision_of(embedder)
-        self._embedder = embedder
-        self._images: dict[int, tuple[Sequence[Picture], Embeddings]] = {}
-        self.prompts: Mapping[str, str] = prompts_of(embedder)
+        self._embedder, self._store = embedder, store
         self._untrained: dict[int, CachedEmbedder | None] = {}
+        self.prompts: Mapping[str, str] = prompts_of(embedder)
+        self._images: dict[int, tuple[Sequence[Picture], Embeddings]] = {}
         self._texts: dict[str | None, dict[int, tuple[Sequence[str], Embeddings]]] = defaultdict(dict)
 
     def encode_images(self, images: Sequence[Picture]) -> Embeddings:
         """Return ``(N, D)`` float32 rows of unit norm; the same array for the same sequence object."""
-        return _remembered(self._images, images, self._embedder.encode_images)
+        if not self.knows_images(images):
+            self.remember_images(images, self._embedder.encode_images(images))
+        return self._images[id(images)][1]
+
+    def knows_images(self, images: Sequence[Picture]) -> bool:
+        """Return whether the embeddings of a sequence are there, or in the store."""
+        if id(images) not in self._images and self._store is not None:
+            rows = self._store.load(images, "images")
+            if rows is not None:
+                self._images[id(images)] = (images, rows)
+        return id(images) in self._images
+
+    def remember_images(self, images: Sequence[Picture], rows: Embeddings) -> None:
+        """Take ``(N, D)`` rows for the embeddings of a sequence, and keep them in the store."""
+        # The sequence is stored beside its embeddings so that its id cannot pass to another object.
+        self._images[id(images)] = (images, rows)
+        if self._store is not None:
+            self._store.save(images, "images", rows)
 
     def encode_texts(self, texts: Sequence[str], prompt: str | None = None) -> Embeddings:
         """Return ``(N, D)`` float32 rows of unit norm; the same array for the same sequence object and prompt."""
-        return _remembered(self._texts[prompt], texts, lambda given: encode_behind(self._embedder, given, prompt))
+        known = self._texts[prompt]
+        if id(texts) not in known:
+            known[id(texts)] = (texts, self._stored_texts(texts, prompt))
+        return known[id(texts)][1]
+
+    def _stored_texts(self, texts: Sequence[str], prompt: str | None) -> Embeddings:
+        kind = "texts" if prompt is None else f"texts {prompt}"
+        rows = None if self._store is None else self._store.load(texts, kind)
+        if rows is None:
+            rows = encode_behind(self._embedder, texts, prompt)
+            if self._store is not None:
+                self._store.save(texts, kind, rows)
+        return rows
 
     def untrained(self, seed: int = 0) -> CachedEmbedder | None:
         """Return the embedder's untrained self, which remembers too; None for one that cannot be rebuilt."""
@@ -62,14 +107,3 @@ class CachedEmbedder:
     def count_too_long(self, texts: Sequence[str]) -> int:
         """Return how many of the texts are cut; 0 for an embedder that does not tell."""
         return self._embedder.count_too_long(texts) if isinstance(self._embedder, Truncating) else 0
-
-
-def _remembered(
-    known: dict[int, tuple[Sequence[T], Embeddings]],
-    items: Sequence[T],
-    encode: Callable[[Sequence[T]], Embeddings],
-) -> Embeddings:
-    # The sequence is stored beside its embeddings so that its id cannot pass to another object.
-    if id(items) not in known:
-        known[id(items)] = (items, encode(items))
-    return known[id(items)][1]

@@ -18,7 +18,7 @@ class MetricRow:
     """One line of a table, formatted.
 
     Attributes:
-        dataset: what was judged on.
+        dataset: what was judged on, and whether on its first rows only.
         task: ``retrieval``, ``zeroshot`` for short, ``knn`` ...
         metric: its name.
         value: ``"52.7"`` for the fraction 0.527, ``"n/a (reason)"`` where there is none.
@@ -42,7 +42,7 @@ def metric_rows(results: Sequence[TaskResult], *, headline_only: bool = True) ->
     """Return one row per result and metric; only the headline metrics, of results that name any, by default."""
     return [
         MetricRow(
-            dataset=result.dataset,
+            dataset=dataset_cell(result),
             task="zeroshot" if result.task == "zeroshot_classification" else result.task,
             metric=name,
             value=format_metric(result, name),
@@ -52,6 +52,11 @@ def metric_rows(results: Sequence[TaskResult], *, headline_only: bool = True) ->
         for result in results
         for name in ((headline_only and result.headline) or result.metrics)
     ]
+
+
+def dataset_cell(result: TaskResult) -> str:
+    """Return the name of the data, which says so where only its first rows were judged."""
+    return f"{result.dataset} (first rows only)" if result.is_partial else result.dataset
 
 
 def format_table(results: Sequence[TaskResult], *, headline_only: bool = True) -> str:

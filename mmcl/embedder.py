@@ -82,6 +82,11 @@ class ModelEmbedder:
         return self.model.towers.modalities
 
     @property
+    def device(self) -> torch.device:
+        """Where its weights are."""
+        return self.model.device
+
+    @property
     def embedding_dim(self) -> int:
         """Width of what it returns."""
         return self.model.embedding_dim
@@ -111,7 +116,7 @@ class ModelEmbedder:
             mmcl.data.images.UnreadableImage: a picture cannot be decoded.
             mmcl.errors.UserError: the model has no image tower.
         """
-        _refuse_bare(images, "encode_images", "pictures")
+        refuse_bare(images, "encode_images", "pictures")
         self.model.towers.require("image")
         return self._encode(images, range(len(images)), self._encode_pictures)
 
@@ -139,7 +144,7 @@ class ModelEmbedder:
         Raises:
             mmcl.errors.UserError: the model has no text tower, or no such prompt.
         """
-        _refuse_bare(texts, "encode_texts", "texts")
+        refuse_bare(texts, "encode_texts", "texts")
         self.model.towers.require("text")
         texts = self.model.prompts.before(texts, prompt)
         # Texts of like length share a batch, so that little of it is padding.
@@ -167,7 +172,7 @@ class ModelEmbedder:
             torch.default_generator.manual_seed(seed)
             model.towers.reset()
         return ModelEmbedder(
-            model.to(self._device),
+            model.to(self.device),
             f"{self.name} untrained",
             batch_size=self.batch_size,
             precision=self.precision,
@@ -188,15 +193,11 @@ class ModelEmbedder:
         return self._encode_stack([self.pixels_of(picture) for picture in pictures])
 
     def _encode_stack(self, pixels: list[Tensor]) -> Tensor:
-        return self.model.encode_image(torch.stack(pixels).to(self._device)).embeddings
+        return self.model.encode_image(torch.stack(pixels).to(self.device)).embeddings
 
     def _encode_strings(self, texts: list[str]) -> Tensor:
         assert self.model.tokenizer is not None
-        return self.model.encode_text(self.model.tokenizer(texts).to(self._device)).embeddings
-
-    @property
-    def _device(self) -> torch.device:
-        return self.model.device
+        return self.model.encode_text(self.model.tokenizer(texts).to(self.device)).embeddings
 
     @contextmanager
     def _evaluating(self) -> Iterator[None]:
@@ -205,7 +206,7 @@ class ModelEmbedder:
         dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[self.precision]
         try:
             # Not inference_mode: a table that a tower caches in it could not take part in training afterwards.
-            with torch.no_grad(), torch.autocast(self._device.type, dtype, enabled=self.precision != "fp32"):
+            with torch.no_grad(), torch.autocast(self.device.type, dtype, enabled=self.precision != "fp32"):
                 yield
         finally:
             # Module by module, because a trainer may keep a frozen part in evaluation mode.
@@ -213,8 +214,8 @@ class ModelEmbedder:
                 module.training = training
 
 
-def _refuse_bare(items: object, method: str, what: str) -> None:
-    """A string is a sequence too, of letters; embedding those would be no error and no answer."""
+def refuse_bare(items: object, method: str, what: str) -> None:
+    """Refuse a string, which is a sequence too, of letters: embedding those would be no error and no answer."""
     if isinstance(items, (str, Path)):
         raise UserError(f"{method} takes a list of {what}, got {items!r}; wrap it in [ ]")
 
@@ -228,7 +229,7 @@ def load(
     """Load a model to encode pictures and texts with.
 
     Args:
-        name: a run folder, a model folder, a hub id, or open_clip's ``ARCH,TAG``.
+        name: a run folder, a model folder, a hub id, or open_clip's ``ARCH,TAG`` or ``ARCH,checkpoint.pt``.
         device: where to run; by default a GPU when there is one.
         batch_size: pictures or texts encoded at a time.
         precision: of the towers.

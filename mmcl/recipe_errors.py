@@ -48,8 +48,10 @@ _BOUNDS = {"greater_than": ">", "greater_than_equal": ">=", "less_than": "<", "l
 _LENGTHS = {"too_short", "too_long"}
 
 
-def problems_in(error: ValidationError, root: Node) -> list[Problem]:
+def problems_in(error: ValidationError, root: Node, whole: Sections = ()) -> list[Problem]:
     """Explain a failed validation of ``root.plain()``, in the order in which things stand in the files.
+
+    ``whole`` is what it was to be, by default a recipe.
 
     One mistake is one problem: what pydantic says of the other branches of a union, or of a list because of its items,
     is left out.
@@ -59,7 +61,7 @@ def problems_in(error: ValidationError, root: Node) -> list[Problem]:
     for path, details in found:
         others = [(other, kind["type"]) for other, kind in found if kind is not details]
         if not _is_echo(path, details["type"], others):
-            explained.append((path, _message(path, details, root)))
+            explained.append((path, _message(path, details, root, whole)))
     return _joined(explained, root)
 
 
@@ -104,20 +106,20 @@ def _joined(explained: Sequence[tuple[KeyPath, str]], root: Node) -> list[Proble
     return sorted(problems, key=lambda problem: (problem.origin.layer, problem.origin.line or 0))
 
 
-def _message(path: KeyPath, details: ErrorDetails, root: Node) -> str:
+def _message(path: KeyPath, details: ErrorDetails, root: Node, whole: Sections) -> str:
     kind, context = details["type"], details.get("ctx", {})
     node = root.nearest(path)
     if kind == "extra_forbidden":
-        return _unknown_key(path, root)
+        return _unknown_key(path, root, whole)
     if kind == "missing" and not isinstance(node.value, list):
         return "is required"
     if kind in {"missing", *_LENGTHS}:  # pydantic calls the absent entries of a pair missing
-        return _wrong_length(path, root)
+        return _wrong_length(path, root, whole)
     if kind in {"literal_error", "union_tag_invalid"}:
         is_guard = kind == "union_tag_invalid" and path[:1] == ("guard",)
         return _unknown_name(node, context, named_guards() if is_guard else ())
     if kind == "union_tag_not_found":
-        return _missing_tag(path, root)
+        return _missing_tag(path, root, whole)
     if kind == "value_error":
         return str(context["error"])
     if kind in _BOUNDS:
@@ -125,24 +127,24 @@ def _message(path: KeyPath, details: ErrorDetails, root: Node) -> str:
         return f"must be {_BOUNDS[kind]} {bound:g}, got {show(node.plain())}"
     wrong = _WRONG_KIND.match(kind)
     if wrong:
-        return _wrong_kind(wrong[1], path, root)
+        return _wrong_kind(wrong[1], path, root, whole)
     return f"{details['msg'].replace('Input should be', 'must be')}, got {show(node.plain())}"
 
 
-def _wrong_kind(kind: str, path: KeyPath, root: Node) -> str:
+def _wrong_kind(kind: str, path: KeyPath, root: Node, whole: Sections) -> str:
     value = root.nearest(path).plain()
-    sections = sections_at(path, root)
+    sections = sections_at(path, root, whole)
     if kind == "model" and any(section in SHORT_FORMS or tag_of(section) for section in sections):
         kind = "short"
     quoted = " (in quotes it is text)" if kind == "string" and isinstance(value, (int, float)) else ""
     return f"must be {_KINDS[kind]}, got {show(value)}{quoted}"
 
 
-def _unknown_key(path: KeyPath, root: Node) -> str:
-    known = list(fields_of(sections_at(path[:-1], root)))
+def _unknown_key(path: KeyPath, root: Node, whole: Sections) -> str:
+    known = list(fields_of(sections_at(path[:-1], root, whole)))
     key = str(path[-1])
     hint = did_you_mean(key, known)
-    elsewhere = [other for other in paths_of_fields() if other[-1] == key]
+    elsewhere = [other for other in paths_of_fields(whole or (Recipe,)) if other[-1] == key]
     if elsewhere and not hint:
         nearest = max(elsewhere, key=lambda other: _num_shared(other, path))
         hint = f' Did you mean "{dotted(nearest)}"?'
@@ -155,9 +157,9 @@ def _num_shared(path: KeyPath, other: KeyPath) -> int:
     return next((i for i, (a, b) in enumerate(zip(path, other, strict=False)) if a != b), min(len(path), len(other)))
 
 
-def _wrong_length(path: KeyPath, root: Node) -> str:
+def _wrong_length(path: KeyPath, root: Node, whole: Sections) -> str:
     value = root.nearest(path).plain()
-    field = fields_of(sections_at(path[:-1], root)).get(str(path[-1]))
+    field = fields_of(sections_at(path[:-1], root, whole)).get(str(path[-1]))
     length = _fixed_length(field.annotation) if field else None
     if length is not None:
         return f"must have {length} entries, got {len(value)}: {show(value)}"
@@ -181,8 +183,8 @@ def _unknown_name(node: Node, context: dict[str, Any], others: Iterable[str]) ->
     return f'unknown name "{value}" ({", ".join(known)}).{did_you_mean(value, known)}'
 
 
-def _missing_tag(path: KeyPath, root: Node) -> str:
-    tags = [tag for tag in map(tag_of, sections_at(path, root)) if tag]
+def _missing_tag(path: KeyPath, root: Node, whole: Sections) -> str:
+    tags = [tag for tag in map(tag_of, sections_at(path, root, whole)) if tag]
     return f"needs {tags[0][0]}, one of {', '.join(value for _, value in tags)}"
 
 

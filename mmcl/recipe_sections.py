@@ -68,9 +68,12 @@ def fields_of(sections: Sections) -> dict[str, FieldInfo]:
     return {name: field for section in sections for name, field in section.model_fields.items()}
 
 
-def sections_at(path: KeyPath, root: Node) -> Sections:
-    """Return what the mapping at ``path`` of the recipe ``root`` may be; empty for a free mapping or a scalar."""
-    sections: Sections = (Recipe,)
+def sections_at(path: KeyPath, root: Node, whole: Sections = ()) -> Sections:
+    """Return what the mapping at ``path`` of ``root`` may be; empty for a free mapping or a scalar.
+
+    ``whole`` is what ``root`` itself is, by default a recipe.
+    """
+    sections = whole or (Recipe,)
     for position, key in enumerate(path):
         if isinstance(key, str):
             field = fields_of(narrow(sections, root.nearest(path[:position]))).get(key)

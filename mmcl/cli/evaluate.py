@@ -4,134 +4,212 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 import typer
 
+from mmcl.cli import evaluate_options as asked
 from mmcl.cli import source_options as options
-from mmcl.cli.suite import evaluate_suite
+from mmcl.cli.suite import MTEB_PREFIX, evaluate_suite
 
 if TYPE_CHECKING:
+    from evaluation import TaskResult
     from mmcl.recipe_data import SourceConfig
     from mmcl.recipe_tasks import AnyTask
+    from mmcl.study_config import StudyConfig
+
+_YAML = (".yaml", ".yml")
 
 
 def evaluate(
     context: typer.Context,
-    model: Annotated[str, typer.Argument(help='A run, a model folder, a Hugging Face id, or open_clip\'s "ARCH,TAG".')],
-    task: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--task",
-            "-t",
-            help="retrieval, zeroshot_classification, knn, linear_probe, few_label; of texts alone sts, "
-            "pair_classification, text_retrieval, bitext_mining, triplet_accuracy. May be repeated.",
-        ),
-    ] = None,
-    data: Annotated[
-        str | None, typer.Option("--data", "-d", help="glyphs, digits, a file, a folder, a glob, or a hub id.")
-    ] = None,
-    suite: Annotated[
-        str | None,
-        typer.Option(help="In place of --task and --data: mteb:NAMES, benchmarks and tasks of MTEB, commas between."),
-    ] = None,
-    split: Annotated[str | None, typer.Option(help="Split of the data.")] = None,
-    train: Annotated[
-        str | None, typer.Option(help="What knn, linear_probe and few_label learn from: as --data, with labels.")
-    ] = None,
-    train_split: Annotated[str | None, typer.Option(help="Split of what is learnt from.")] = None,
-    image: Annotated[str | None, typer.Option(help="Column of the pictures.")] = None,
-    text: Annotated[str | None, typer.Option(help="Column of the captions or anchors.")] = None,
-    positive: Annotated[str | None, typer.Option(help="Column of the texts that belong to the anchors.")] = None,
-    negatives: Annotated[list[str] | None, typer.Option(help="Column of hard negatives; may be repeated.")] = None,
-    score: Annotated[str | None, typer.Option(help="Column of how alike anchor and positive are, for sts.")] = None,
-    group: Annotated[str | None, typer.Option(help="Column of the groups.")] = None,
-    delimiter: Annotated[str | None, typer.Option(help="What separates csv columns.")] = None,
+    models: asked.Models,
+    task: asked.Task = None,
+    data: asked.Data = None,
+    suite: asked.Suite = None,
+    split: options.Split = None,
+    train: asked.Train = None,
+    train_split: asked.TrainSplit = None,
+    image: asked.Image = None,
+    text: asked.Text = None,
+    positive: asked.Positive = None,
+    negatives: asked.Negatives = None,
+    score: asked.Score = None,
+    group: asked.Group = None,
+    delimiter: options.Delimiter = None,
     column_names: options.ColumnNames = None,
-    corpus: Annotated[str | None, typer.Option(help="Further documents of text_retrieval: as --data.")] = None,
-    language: Annotated[str, typer.Option(help="Of the texts, for results, where texts alone are judged.")] = "en",
-    label: Annotated[str | None, typer.Option(help="Column of the classes.")] = None,
-    template: Annotated[list[str] | None, typer.Option(help="Prompt with {} for the class; may be repeated.")] = None,
-    baselines: Annotated[
-        bool,
-        typer.Option(
-            "--baselines",
-            help="Judge raw pixels, of sts bags of words, and the untrained encoder too.",
-        ),
-    ] = False,
-    limit: Annotated[int | None, typer.Option(min=1, help="Use only the first so many rows.")] = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Pictures or texts encoded at a time.")] = 64,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder for result files and a report.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
+    corpus: asked.Corpus = None,
+    language: asked.Language = "en",
+    label: asked.Label = None,
+    template: asked.Template = None,
+    baselines: asked.Baselines = False,
+    limit: asked.Limit = None,
+    batch_size: asked.BatchSize = 64,
+    precision: asked.Precision = "fp32",
+    resident: asked.Resident = None,
+    cache: asked.Cache = None,
+    output: asked.Output = None,
+    dry_run: asked.DryRun = False,
+    as_json: asked.AsJson = False,
 ) -> None:
-    """Judge a model on held-out data and print the numbers with their 95% intervals, or by a suite of benchmarks."""
-    from evaluation import format_table
-    from mmcl.embedder import load
-    from mmcl.errors import UserError
-    from mmcl.recipe_data import ColumnsConfig, SourceConfig
-    from mmcl.training.judge import build_tasks, check_modalities, judge
-    from mmcl.training.results import new_results_folder, write_results
+    """Judge models on held-out data and print the numbers, of one model with 95% intervals.
 
-    if suite is not None:
-        _refuse_beside_suite(context)
-        evaluate_suite(model, suite, output or Path(), batch_size, as_json)
+    The tasks are given by --task and --data, by a --suite, or, with the models, in a study's YAML file.
+    """
+    if suite is not None and suite.startswith(MTEB_PREFIX):
+        _refuse_others(context, "--suite mteb:", {"models", "suite", "batch_size", "output", "as_json"})
+        for model in models:
+            evaluate_suite(model, suite, Path(output or "."), batch_size, as_json)
         return
+    values = context.params
+    if models[0].endswith(_YAML):
+        study = _study_of_file(context, models)
+    elif suite is not None:
+        _refuse_others(context, "--suite", {"models", "suite", "task", *_OF_STUDIES, "dry_run", "as_json"})
+        study = _study(values)
+    else:
+        study = _study_of_options(values)
+    is_one = len(models) == 1 and not models[0].endswith(_YAML)
+    if is_one and cache is None:  # which pays where a call may go on
+        study = study.model_copy(update={"cache": False})
+    _judge(study, is_one, dry_run, as_json)
+
+
+_OF_STUDIES = ("limit", "batch_size", "precision", "baselines", "resident", "cache", "output")
+"""Options that are keys of a study too."""
+
+
+def _study_of_file(context: typer.Context, models: Sequence[str]) -> StudyConfig:
+    """Return the study of a file, with the options that were given in the place of its keys."""
+    from mmcl.errors import UserError
+    from mmcl.study_config import read_study
+
+    if len(models) > 1:
+        raise UserError(f"{models[0]} is a study, which names its models; give it alone")
+    _refuse_others(context, "a study", {"models", *_OF_STUDIES, "dry_run", "as_json"})
+    given = {name: context.params[name] for name in _OF_STUDIES if _is_given(context, name)}
+    return read_study(models[0], given)
+
+
+def _study(values: dict[str, Any], **fields: Any) -> StudyConfig:
+    """Return the study of the options."""
+    from mmcl.study_config import study_of
+
+    given = {name: values[name] for name in _OF_STUDIES if values[name] is not None}
+    fields |= {"suite": values["suite"], "tasks": values["task"] if values["suite"] else None}
+    return study_of({"models": values["models"], **given, **fields})
+
+
+def _study_of_options(values: dict[str, Any]) -> StudyConfig:
+    """Return the study of ``--task`` and ``--data``, its tasks with those of the other options that they have."""
+    from mmcl.errors import UserError
+
+    task, data = values["task"], values["data"]
     if not task or data is None:
-        raise UserError("give --task and --data, or --suite")
-    folder = None if output is None else new_results_folder(output)
-    source = options.source_given(data, split, delimiter=delimiter, limit=limit, column_names=column_names)
-    columns = ColumnsConfig(
-        image=image,
-        text=text,
-        positive=positive,
-        negatives=tuple(negatives) if negatives else None,
-        score=score,
-        group=group,
-        label=label,
-    )
-    learnt_from = None if train is None else SourceConfig(path=train, split=train_split, delimiter=delimiter)
+        raise UserError("give --task and --data, or --suite, or a study's .yaml file")
+    as_csv: dict[str, Any] = {"delimiter": values["delimiter"], "column_names": values["column_names"]}
+    source = options.source_given(data, values["split"], limit=values["limit"], **as_csv)
     given = {
-        "templates": tuple(template or ()),
-        "train": learnt_from,
-        "baselines": baselines,
-        "corpus": None if corpus is None else SourceConfig(path=corpus),
-        "language": language,
+        "templates": tuple(values["template"] or ()),
+        "train": _like(values["train"], as_csv, split=values["train_split"]),
+        "baselines": values["baselines"],
+        "corpus": _like(values["corpus"], as_csv),
+        "language": values["language"],
     }
-    configs = [_task_config(name, source, given) for name in task]
-    embedder = load(model, batch_size=batch_size)
-    with _own_words():
-        check_modalities(configs, embedder.modalities)
-        tasks = build_tasks(configs, columns, tell=lambda line: typer.echo(line, err=True))
-    results = judge(embedder, tasks)
-    if folder is not None:
-        write_results(folder, results, title=f"{model} on {data}")
+    roles = {name: values[name] for name in ("image", "text", "positive", "negatives", "score", "group", "label")}
+    return _study(
+        values,
+        evaluate=[_task_config(name, source, given) for name in task],
+        columns={role: column for role, column in roles.items() if column},
+    )
+
+
+def _like(path: str | None, as_csv: dict[str, Any], split: str | None = None) -> SourceConfig | None:
+    """Return a source that is read as the data is, where both are csv."""
+    if path is None:
+        return None
+    is_csv = Path(path).suffix in (".csv", ".tsv")
+    return options.source_given(path, split, **(as_csv if is_csv else {}))
+
+
+def _task_config(name: str, source: SourceConfig, given: dict[str, Any]) -> AnyTask:
+    """Return the task of that name, with those of the options given that it has."""
+    from mmcl.errors import UserError, did_you_mean
+    from mmcl.recipe_tasks import have_same_rows
+    from mmcl.study_tasks import TASKS
+
+    if name not in TASKS:
+        raise UserError(f'--task: unknown task "{name}" (known: {", ".join(TASKS)}).{did_you_mean(name, list(TASKS))}')
+    kind = TASKS[name]
+    fields = {key: value for key, value in given.items() if key in kind.model_fields and value not in (None, ())}
+    if "train" in fields and have_same_rows(fields["train"], source):
+        raise UserError("--train: the rows learnt from are the rows judged on; give another --train or --train-split")
+    return kind(data=source, **fields)
+
+
+def _judge(study: StudyConfig, is_one: bool, dry_run: bool, as_json: bool) -> None:
+    from mmcl.study import run_study
+    from mmcl.study_plan import plan_study
+    from mmcl.training.results import new_results_folder
+
+    def tell(line: str) -> None:
+        typer.echo(line, err=True)
+
+    if dry_run:
+        with _own_words():
+            plan = plan_study(study, study.models, tell)
+            plan.refuse_problems()
+        typer.echo("\n".join([*plan.lines(), "nothing was judged"]))
+        return
+    if is_one and study.output is not None:
+        new_results_folder(Path(study.output))
+    try:
+        with _own_words():
+            results = run_study(study, in_one_folder=is_one, tell=tell)
+    except KeyboardInterrupt:
+        if study.output is not None and not is_one:
+            tell(f"stopped; {study.output} keeps what was done, and the same command goes on")
+        raise
+    _print(results, study.output, as_json)
+
+
+def _print(results: Sequence[TaskResult], output: str | None, as_json: bool) -> None:
+    from evaluation import format_model_table, format_table
+    from evaluation.model_table import model_label
+
     if as_json:
         typer.echo(json.dumps([json.loads(result.to_json()) for result in results], indent=2))
         return
-    typer.echo(format_table(results))
+    has_several = len({model_label(result) for result in results}) > 1
+    typer.echo(format_model_table(results) if has_several else format_table(results))
     for result in results:
+        whose = f"{model_label(result)} " if has_several else ""
         for note in result.notes:
-            typer.echo(f"{result.dataset} {result.task}: {note}")
-    if folder is not None:
-        typer.echo(f"\nreport   {folder / 'report.html'}")
+            typer.echo(f"{whose}{result.dataset} {result.task}: {note}")
+    if output is not None:
+        typer.echo(f"\nreport   {Path(output) / 'report.html'}")
 
 
-def _refuse_beside_suite(context: typer.Context) -> None:
+def _is_given(context: typer.Context, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
+def _refuse_others(context: typer.Context, beside: str, taken: set[str]) -> None:
     from mmcl.errors import UserError
 
-    taken = {"model", "suite", "batch_size", "output", "as_json"}
     for parameter in context.command.params:
-        source = context.get_parameter_source(parameter.name or "")
-        if source is not None and source.name == "COMMANDLINE" and parameter.name not in taken:
-            raise UserError(f"{parameter.opts[0]} does not go with --suite, which has data and protocols of its own")
+        name = parameter.name or ""
+        if name not in taken and _is_given(context, name):
+            raise UserError(f"{parameter.opts[0]} does not go with {beside}, which has data and protocols of its own")
 
 
 @contextmanager
 def _own_words() -> Iterator[None]:
-    """Name this command's options where a mistake names the recipe's keys."""
+    """Name this command's options where a mistake names a study's keys."""
     from mmcl.errors import UserError
 
     try:
@@ -141,19 +219,5 @@ def _own_words() -> Iterator[None]:
         message = re.sub(r"evaluate\.\d+\.train\.", "--train-", message)
         message = re.sub(r"evaluate\.\d+(?=: )", "--task", message)
         message = re.sub(r"evaluate\.\d+\.(?:data\.|columns\.)?", "--", message)
-        raise UserError(message.replace("--column_names", "--column-names")) from error
-
-
-def _task_config(name: str, source: SourceConfig, given: dict[str, Any]) -> AnyTask:
-    """Return the task of that name, with those of the options given that it has."""
-    from mmcl.errors import UserError, did_you_mean
-    from mmcl.recipe_tasks import AnyTask, have_same_rows
-
-    kinds = {kind.model_fields["task"].default: kind for kind in get_args(get_args(AnyTask)[0])}
-    if name not in kinds:
-        raise UserError(f'--task: unknown task "{name}" (known: {", ".join(kinds)}).{did_you_mean(name, list(kinds))}')
-    fields = {key: value for key, value in given.items() if key in kinds[name].model_fields and value not in (None, ())}
-    if "train" in fields and have_same_rows(fields["train"], source):
-        raise UserError("--train: the rows learnt from are the rows judged on; give another --train or --train-split")
-    task: AnyTask = kinds[name](data=source, **fields)
-    return task
+        message = message.replace("--column_names", "--column-names")
+        raise UserError("\n".join(dict.fromkeys(message.splitlines()))) from error

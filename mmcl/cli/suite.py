@@ -12,7 +12,8 @@ import typer
 if TYPE_CHECKING:
     from evaluation.mteb_suite import MTEBScore
 
-_MTEB = "mteb:"
+MTEB_PREFIX = "mteb:"
+"""What the name of a suite of MTEB begins with."""
 
 
 def evaluate_suite(model: str, suite: str, folder: Path, batch_size: int, as_json: bool) -> None:
@@ -25,12 +26,12 @@ def evaluate_suite(model: str, suite: str, folder: Path, batch_size: int, as_jso
     from mmcl.embedder import load
     from mmcl.errors import UnreachableError, UserError, writing
 
-    if not suite.startswith(_MTEB) or suite == _MTEB:
+    if not suite.startswith(MTEB_PREFIX) or suite == MTEB_PREFIX:
         raise UserError(
-            f'--suite: unknown suite "{suite}" (known: {_MTEB}NAMES, where NAMES are benchmarks and tasks of MTEB, '
-            f"for example '{_MTEB}STSBenchmark,SICK-R')"
+            f'--suite: unknown suite "{suite}" (known: {MTEB_PREFIX}NAMES, where NAMES are benchmarks and tasks of '
+            f"MTEB, for example '{MTEB_PREFIX}STSBenchmark,SICK-R')"
         )
-    tasks = find_tasks(suite.removeprefix(_MTEB))
+    tasks = find_tasks(suite.removeprefix(MTEB_PREFIX))
     with writing(folder):
         (folder / "results").mkdir(parents=True, exist_ok=True)
     scores = judge_by_mteb(

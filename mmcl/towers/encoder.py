@@ -36,6 +36,7 @@ from mmcl.towers.loading import (
 from mmcl.towers.pooling import pool_image, pool_text
 from mmcl.towers.preprocessing import ImagePreprocessing
 from mmcl.towers.quick_gelu import check_transformers_clip
+from mmcl.towers.sentence_model import UnknownModulesError
 from mmcl.towers.source import TowerSource, locate_tower
 
 _log = logging.getLogger(__name__)
@@ -170,7 +171,7 @@ def _asked_pooling(tower: ImageTowerConfig | TextTowerConfig, backbone: _Backbon
         return tower.pooling
     known = get_args(type(tower).model_fields["pooling"].annotation)
     if trained is not None and trained not in known:
-        raise UserError(
+        raise UnknownModulesError(
             f"{backbone.label} was trained with pooling {trained}, which is not known here; to train it with another,"
             f" say {part}.pooling: {', '.join(name for name in known if name != 'auto')}"
         )

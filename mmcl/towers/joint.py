@@ -150,12 +150,12 @@ def build_joint(config: ModelConfig) -> LoadedTowers:
     else:
         assert config.name is not None
         hf_config, label = load_config(config.name), config.name
-        _check_joint(hf_config, label)
+        check_joint(hf_config, label)
         if config.pretrained:
             check_transformers_clip(config.name, hf_config)
         backend = load_tokenizer(config.tokenizer or config.name)
         preprocessing = load_preprocessing(config.name, getattr(hf_config, "vision_config", None))
-    _check_joint(hf_config, label)
+    check_joint(hf_config, label)
     model, pretrained = _joint_model(config, hf_config)
     return assemble_joint(model, backend, preprocessing, label, pretrained)
 
@@ -201,7 +201,12 @@ def assemble_joint(
     return LoadedTowers(towers, preprocessing, tokenizer, math.log(10.0), -10.0, label)
 
 
-def _check_joint(hf_config: PreTrainedConfig, label: str) -> None:
+def check_joint(hf_config: PreTrainedConfig, label: str) -> None:
+    """Refuse a model that is no joint one, by its configuration.
+
+    Raises:
+        UserError: saying what it is.
+    """
     if hf_config.model_type == "siglip2":
         raise UserError(
             f"{label} is a SigLIP 2 of variable resolution (NaFlex), which takes each picture in patches and in its own"

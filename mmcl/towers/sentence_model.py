@@ -6,7 +6,7 @@ import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from huggingface_hub import snapshot_download
 from tokenizers.normalizers import Lowercase
@@ -17,6 +17,7 @@ from transformers.utils import cached_file
 
 from mmcl.errors import UserError
 from mmcl.text.prompts import NO_PROMPTS, Prompts
+from mmcl.towers.towers import MODALITIES, Modality
 
 MODULES_FILE = "modules.json"
 PROMPTS_FILE = "config_sentence_transformers.json"
@@ -42,6 +43,19 @@ _OLD_MODES = {
     "pooling_mode_lasttoken": "lasttoken",
 }
 """Flags that versions before 6 have instead of ``pooling_mode``."""
+
+
+class UnknownModulesError(UserError):
+    """A model of sentence-transformers with parts that there is no form for here; the library itself opens it.
+
+    Args:
+        message: what is not known.
+        modalities: what the model encodes.
+    """
+
+    def __init__(self, message: str, modalities: tuple[Modality, ...] = ("text",)) -> None:
+        super().__init__(message)
+        self.modalities = modalities
 
 
 @dataclass(frozen=True)
@@ -75,17 +89,22 @@ class SentenceModel:
 
 
 def find_sentence_model(name: str) -> SentenceModel | None:
-    """Return what the files of a folder or hub id say; None where it is no text model of sentence-transformers.
+    """Return what the files of a folder or hub id say; None where it is no model of sentence-transformers, or one of
+    pictures and texts that is a joint transformers model and nothing else.
 
     Raises:
-        UserError: it is one with parts that are not known here.
+        UnknownModulesError: it is one with parts that are not known here.
     """
     folder = _folder_of(name)
     if folder is None:
         return None
     modules = _modules(folder)
     place, settings = modules[0][1], _settings(modules[0][1])
-    if modules[0][0] == "CLIPModel" or not _is_of_texts_alone(settings):
+    modalities = _modalities(modules[0][0], folder, settings)
+    if "image" in modalities:
+        is_joint = modules[0] in (("CLIPModel", folder), ("Transformer", folder))
+        if not is_joint or any(kind != "Normalize" for kind, _ in modules[1:]):
+            _refuse(name, modules, modalities)
         return None
     _check_modules(name, modules)
     extra = _read(folder / PROMPTS_FILE) if (folder / PROMPTS_FILE).is_file() else {}
@@ -129,9 +148,11 @@ def read_dense(folder: Path) -> DenseSettings:
     settings = _read(path)
     name = str(settings.get("activation_function", "torch.nn.modules.activation.Tanh")).rsplit(".", 1)[-1]
     if name not in ACTIVATIONS:
-        raise UserError(f"{path}: activation_function must be one of {', '.join(ACTIVATIONS)} of torch, got {name}")
+        raise UnknownModulesError(
+            f"{path}: activation_function must be one of {', '.join(ACTIVATIONS)} of torch, got {name}"
+        )
     if settings.get("use_residual") or settings.get("module_input_name", "sentence_embedding") != "sentence_embedding":
-        raise UserError(f"{path}: a Dense with use_residual, or of single tokens, is not known here")
+        raise UnknownModulesError(f"{path}: a Dense with use_residual, or of single tokens, is not known here")
     pickled, weights = folder / "pytorch_model.bin", folder / "model.safetensors"
     is_old = pickled.is_file() and not weights.is_file()
     return DenseSettings(pickled if is_old else weights, settings.get("bias", True), ACTIVATIONS[name])
@@ -186,18 +207,28 @@ def _settings(folder: Path) -> dict[str, Any]:
     return settings
 
 
-def _is_of_texts_alone(settings: dict[str, Any]) -> bool:
-    modalities = settings.get("modality_config", {"text": {}})
-    return "text" in modalities and set(modalities) <= {"text", "message"}
+def _modalities(kind: str, folder: Path, settings: dict[str, Any]) -> tuple[Modality, ...]:
+    """Return what the first module of a model takes, of pictures and texts."""
+    if kind == "CLIPModel":
+        return MODALITIES
+    if kind == "Router":
+        taken = set(_read(folder / "router_config.json").get("structure", {}))
+    else:
+        taken = set(settings.get("modality_config", {"text": {}}))
+    return ("text",) if "image" not in taken else tuple(one for one in MODALITIES if one in taken)
 
 
 def _check_modules(name: str, modules: list[tuple[str, Path]]) -> None:
-    kinds = " ".join(kind for kind, _ in modules)
-    if not re.fullmatch("Transformer( Pooling)?( Dense)*( Normalize)?", kinds):
-        raise UserError(
-            f"{name} is a model of sentence-transformers made of {kinds.replace(' ', ', ')}; only a Transformer, its"
-            " Pooling, Dense layers and Normalize, in this order, can be opened here"
-        )
+    if not re.fullmatch("Transformer( Pooling)?( Dense)*( Normalize)?", " ".join(kind for kind, _ in modules)):
+        _refuse(name, modules)
+
+
+def _refuse(name: str, modules: list[tuple[str, Path]], modalities: tuple[Modality, ...] = ("text",)) -> NoReturn:
+    raise UnknownModulesError(
+        f"{name} is a model of sentence-transformers made of {', '.join(kind for kind, _ in modules)}; only a"
+        " Transformer, its Pooling, Dense layers and Normalize, in this order, can be opened here",
+        modalities,
+    )
 
 
 def _pooling(name: str, settings: dict[str, Any], modules: list[dict[str, Any]]) -> str:
@@ -205,9 +236,13 @@ def _pooling(name: str, settings: dict[str, Any], modules: list[dict[str, Any]])
     if not modules and output == "pooler_output":
         return "pooler"
     if not modules or output != "last_hidden_state":
-        raise UserError(f"{name}: its embedding is made of {output} of its Transformer, which is not known here")
+        raise UnknownModulesError(
+            f"{name}: its embedding is made of {output} of its Transformer, which is not known here"
+        )
     if not modules[0].get("include_prompt", True):
-        raise UserError(f"{name} leaves prompts out of its pooling (include_prompt: false), which is not known here")
+        raise UnknownModulesError(
+            f"{name} leaves prompts out of its pooling (include_prompt: false), which is not known here"
+        )
     modes = modules[0].get("pooling_mode") or [mode for flag, mode in _OLD_MODES.items() if modules[0].get(flag)]
     modes = [modes] if isinstance(modes, str) else modes or ["mean"]
     return " and ".join(POOLINGS.get(mode, mode) for mode in modes)

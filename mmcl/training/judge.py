@@ -74,6 +74,8 @@ def build_tasks(
     key: str = "evaluate",
     unreachable: dict[int, UnreachableError] | None = None,
     validation_texts: Callable[[TextNeeds], TextRows | None] = lambda needs: None,
+    opened: OpenedRows | None = None,
+    first: int = 0,
 ) -> list[AnyBuiltTask]:
     """Make tasks of their part of a recipe, their rows opened and checked.
 
@@ -89,14 +91,16 @@ def build_tasks(
         unreachable: is filled, by the numbers of the tasks, with why rows on the hub cannot be had now; those tasks are
             left out. With None that is an error.
         validation_texts: returns the held-out rows as a task of texts alone needs them, None when nothing is held out.
+        opened: rows that earlier calls have opened, to be shared; by default none.
+        first: number of the first of the tasks, for messages.
 
     Raises:
         UserError: when a task has no rows to judge on or to learn from, or no labels.
     """
-    opened = _OpenedRows(columns, max_pixels, tell, key)
+    opened = opened or OpenedRows(columns, max_pixels, tell, key)
     tasks: list[AnyBuiltTask] = []
     names: set[str] = set()
-    for number, config in enumerate(configs):
+    for number, config in enumerate(configs, start=first):
         rows: EvaluationRows | TextRows | None
         try:
             if isinstance(config, TextTaskConfig):
@@ -153,7 +157,8 @@ def check_modalities(configs: Sequence[AnyTask], modalities: Sequence[str], key:
         needs_image = not isinstance(config, TextTaskConfig)
         for modality in (*(("image",) if needs_image else ()), *(("text",) if needs_text else ())):
             if modality not in modalities:
-                raise UserError(f"{key}.{number}: {config.task} needs a model with a {modality} tower; this has none")
+                tower = f"a{'n' if modality == 'image' else ''} {modality} tower"
+                raise UserError(f"{key}.{number}: {config.task} needs a model with {tower}; this has none")
 
 
 def training_rows(recipe: Recipe, data: TrainData) -> EvaluationRows:
@@ -203,7 +208,7 @@ def _with_texts(rows: EvaluationRows, tell: Callable[[str], None]) -> Evaluation
     return _part(rows, kept)
 
 
-class _OpenedRows:
+class OpenedRows:
     """Sources that tasks name, each opened once, so that tasks on the same rows share their embeddings."""
 
     def __init__(self, columns: ColumnsConfig, max_pixels: int, tell: Callable[[str], None], key: str) -> None:
@@ -260,8 +265,8 @@ class _OpenedRows:
 
     def _tell_of(self, rows: EvaluationRows | TextRows, use: str) -> None:
         if rows.left_out:
-            reason = rows.left_out[-1].reason
-            self.tell(f"{rows.name}: {len(rows.left_out):,} rows cannot be {use}; the last: {reason}")
+            rows_left_out = f"{len(rows.left_out):,} row{'s' if len(rows.left_out) > 1 else ''}"
+            self.tell(f"{rows.name}: {rows_left_out} cannot be {use}; the last: {rows.left_out[-1].reason}")
 
 
 def _retrieval_task(rows: EvaluationRows, name: str, language: str) -> RetrievalTask:

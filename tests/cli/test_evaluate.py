@@ -122,7 +122,7 @@ def test_a_model_of_texts_is_judged_by_every_task_of_texts(
             ["-t", "sts", "--column-names", "a,b"],
             "--column-names: 2 names .*, and the first row of pairs.csv has 5 fields",
         ),
-        (["-t", "retrieval"], "--task: retrieval needs a model with a image tower"),
+        (["-t", "retrieval"], "--task: retrieval needs a model with an image tower"),
     ],
 )
 def test_a_mistake_in_what_texts_are_judged_by_is_one_message(

@@ -105,7 +105,7 @@ def test_data_that_cannot_be_had_is_one_message_after_what_was_judged(
         (["--suite", "mteb:"], '--suite: unknown suite "mteb:" (known: mteb:NAMES'),
         (["--suite", "mteb:STSBenchmark", "-d", "digits"], "--data does not go with --suite"),
         (["--suite", "mteb:STSBenchmark", "--limit", "9"], "--limit does not go with --suite"),
-        (["-t", "retrieval", "-d", "digits"], "--task: retrieval needs a model with a image tower; this has none"),
+        (["-t", "retrieval", "-d", "digits"], "--task: retrieval needs a model with an image tower; this has none"),
         (["-d", "digits"], "give --task and --data, or --suite"),
         ([], "give --task and --data, or --suite"),
     ],
