@@ -9,8 +9,8 @@ from evaluation.changes import Change, TradeOff, compare_results, format_changes
 from evaluation.class_scores import ClassScores
 from evaluation.embedder import Described, Embedder, Embeddings, Picture
 from evaluation.errors import EvaluationError
-from evaluation.multiple_comparisons import SeedSpread, compare_over_seeds, holm, spread_over_seeds
 from evaluation.model_table import format_model_table
+from evaluation.multiple_comparisons import SeedSpread, compare_over_seeds, holm, spread_over_seeds
 from evaluation.predictions import read_predictions, write_predictions
 from evaluation.report import write_report
 from evaluation.results import TaskResult

@@ -15,6 +15,7 @@ from typing import Any, Literal, TypeVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from evaluation.embedder import Embeddings, Picture
@@ -118,7 +119,7 @@ class ModelEmbedder:
         """
         refuse_bare(images, "encode_images", "pictures")
         self.model.towers.require("image")
-        return self._encode(images, range(len(images)), self._encode_pictures)
+        return self._encode(images, self._encode_pictures)
 
     def pixels_of(self, picture: Picture) -> Tensor:
         """Return the ``(3, size, size)`` uint8 that the image tower is given of a picture; safe to call in threads.
@@ -131,10 +132,10 @@ class ModelEmbedder:
 
     def encode_pixels(self, pixels: Sequence[Tensor]) -> Embeddings:
         """Return ``(N, D)`` float32 rows of unit norm, one for each of what `pixels_of` returned, in order."""
-        return self._encode(pixels, range(len(pixels)), self._encode_stack)
+        return self._encode(pixels, self._encode_stack)
 
     def encode_texts(self, texts: Sequence[str], prompt: str | None = None) -> Embeddings:
-        """Return ``(N, D)`` float32 rows of unit norm, one per text, in order.
+        """Return ``(N, D)`` float32 rows of unit norm, one per text, in order; those of equal texts are equal.
 
         Args:
             texts: to encode.
@@ -146,10 +147,8 @@ class ModelEmbedder:
         """
         refuse_bare(texts, "encode_texts", "texts")
         self.model.towers.require("text")
-        texts = self.model.prompts.before(texts, prompt)
-        # Texts of like length share a batch, so that little of it is padding.
-        order = sorted(range(len(texts)), key=lambda index: len(texts[index]))
-        return self._encode(texts, order, self._encode_strings)
+        distinct, places = by_length(self.model.prompts.before(texts, prompt))
+        return self._encode(distinct, self._encode_strings)[places]
 
     def count_too_long(self, texts: Sequence[str]) -> int:
         """Return how many of the texts have more tokens than the model reads, and are therefore cut."""
@@ -179,14 +178,12 @@ class ModelEmbedder:
             max_pixels=self.max_pixels,
         )
 
-    def _encode(
-        self, items: Sequence[Item], order: Sequence[int], encode: Callable[[list[Item]], Tensor]
-    ) -> Embeddings:
+    def _encode(self, items: Sequence[Item], encode: Callable[[list[Item]], Tensor]) -> Embeddings:
         rows = np.zeros((len(items), self.model.embedding_dim), dtype=np.float32)
         with self._evaluating():
-            for start in range(0, len(order), self.batch_size):
-                chosen = list(order[start : start + self.batch_size])
-                rows[chosen] = encode([items[index] for index in chosen]).float().cpu().numpy()
+            for start in range(0, len(items), self.batch_size):
+                batch = [items[place] for place in range(start, min(start + self.batch_size, len(items)))]
+                rows[start : start + len(batch)] = encode(batch).float().cpu().numpy()
         return rows
 
     def _encode_pictures(self, pictures: list[Picture]) -> Tensor:
@@ -212,6 +209,16 @@ class ModelEmbedder:
             # Module by module, because a trainer may keep a frozen part in evaluation mode.
             for module, training in modes.items():
                 module.training = training
+
+
+def by_length(texts: Sequence[str]) -> tuple[list[str], NDArray[np.int64]]:
+    """Return the distinct texts in the order in which they are encoded, and ``(N,)`` where each text is among them.
+
+    The shortest come first: texts of like length share a batch, so that little of it is padding.
+    """
+    distinct = sorted(dict.fromkeys(texts), key=len)
+    place_of = {text: place for place, text in enumerate(distinct)}
+    return distinct, np.array([place_of[text] for text in texts], dtype=np.int64)
 
 
 def refuse_bare(items: object, method: str, what: str) -> None:

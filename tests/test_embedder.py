@@ -55,6 +55,15 @@ def test_rows_are_in_order_whatever_the_batch(model: TwoTower, batch_size: int) 
     np.testing.assert_allclose(np.linalg.norm(texts, axis=1), 1, atol=1e-6)
 
 
+def test_equal_texts_are_encoded_once_and_come_out_equal(model: TwoTower, monkeypatch: pytest.MonkeyPatch) -> None:
+    embedder, encoded = ModelEmbedder(model, "tiny", batch_size=2), []
+    encode = embedder._encode_strings
+    monkeypatch.setattr(embedder, "_encode_strings", lambda texts: (encoded.extend(texts), encode(texts))[1])
+    rows = embedder.encode_texts(["one two", "alpha", "one two", "a greek letter", "one two"])
+    assert encoded == ["alpha", "one two", "a greek letter"]
+    assert np.array_equal(rows[[0, 0]], rows[[2, 4]])
+
+
 def test_a_lone_tower_says_what_it_encodes_and_refuses_the_rest(tokenizer: str, model: TwoTower) -> None:
     image = ModelEmbedder(build_model(lone_image(VIT)), "image")
     text = ModelEmbedder(build_model(lone_text(BERT, tokenizer)), "text")
@@ -199,7 +208,7 @@ def test_fingerprint_follows_everything_that_changes_embeddings(tokenizer: str) 
 def test_load_takes_a_run_and_a_folder(tokenizer: str, tmp_path: Path) -> None:
     model = build_model(vit_bert_pair(tokenizer))
     export_model(model, tmp_path / "run" / "model", ModelCardFacts("x"))
-    expected = ModelEmbedder(model, "memory").encode_texts(TEXTS)
+    expected = ModelEmbedder(model, "memory", batch_size=2).encode_texts(TEXTS)
     for path in (str(tmp_path / "run"), tmp_path / "run" / "model"):
         loaded = load(path, device="cpu", batch_size=2)
         assert np.array_equal(loaded.encode_texts(TEXTS), expected)

@@ -9,12 +9,15 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torch.distributed as dist
 from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs
+from PIL import Image
 from torch import Tensor, nn
 
+from evaluation import RetrievalTask, ZeroShotClassificationTask
 from evaluation.embedder import Embeddings
 from mmcl.batch import PairBatch
 from mmcl.batch_norm import use_global_batch_norm
@@ -37,7 +40,9 @@ from mmcl.recipe_model import ModelConfig
 from mmcl.recipe_tuning import TuningConfig
 from mmcl.training.grad_cache import GradCache
 from mmcl.training.judge import build_tasks, judge
+from mmcl.training.sharded_embedder import ShardedEmbedder
 from mmcl.training.tuning import tune
+from tests.tiny import WORDS
 
 
 def gather_and_weigh(rows: list[Tensor], weights: list[Tensor]) -> dict[str, Any]:
@@ -178,7 +183,7 @@ def fitted(recipe: Recipe, most_rows: list[int], from_call: int) -> dict[str, An
 
 def judged_texts(recipe: Recipe) -> dict[str, Any]:
     """What every process finds by the recipe's tasks of texts, and how many texts it encodes for that itself."""
-    embedder = ModelEmbedder(build_model(recipe.model, recipe.seed), "texts")
+    embedder = ModelEmbedder(build_model(recipe.model, recipe.seed), "texts", batch_size=5)
     encode, num_encoded = embedder.encode_texts, []
 
     def counted(texts: Sequence[str]) -> Embeddings:
@@ -188,6 +193,32 @@ def judged_texts(recipe: Recipe) -> dict[str, Any]:
     embedder.encode_texts = counted  # type: ignore[method-assign]
     results = judge(embedder, build_tasks(recipe.evaluate, recipe.data.columns))
     return {"metrics": [dict(result.metrics) for result in results], "num_encoded": sum(num_encoded)}
+
+
+def judged_sizes(model: ModelConfig, sizes: list[int]) -> list[dict[str, Any]]:
+    """What every process finds of so many pictures and texts: their embeddings, and the results as they are stored."""
+    rng = np.random.default_rng(0)
+    colours = rng.integers(0, 256, size=(max(sizes), 4, 4, 3), dtype=np.uint8)
+    captions = [" ".join(rng.choice(WORDS, size=rng.integers(1, 9))) for _ in range(max(sizes))]
+    embedder = ModelEmbedder(build_model(model), "tiny", batch_size=7)
+    found = []
+    for size in sizes:
+        images = [Image.fromarray(colour).resize((20, 20)) for colour in colours[:size]]
+        told: dict[str, Any] = {"dataset": f"{size} rows", "resamples": 20}
+        tasks: list[Any] = [
+            RetrievalTask.from_captions(images, [[text, text] for text in captions[:size]], **told),
+            ZeroShotClassificationTask(
+                images=images,
+                labels=[WORDS[row % 3] for row in range(size)],
+                class_names={word: word for word in WORDS[:6]},
+                templates=["a small {}", "{}", "a {} letter"],
+                **told,
+            ),
+        ]
+        sharded = ShardedEmbedder(embedder)
+        rows = (sharded.encode_images(images), sharded.encode_texts(captions[:size]))
+        found.append({"rows": rows, "results": [result.to_json() for result in judge(embedder, tasks)]})
+    return found
 
 
 def main() -> None:

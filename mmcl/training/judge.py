@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
-
-import numpy as np
 
 from evaluation import (
     CachedEmbedder,
@@ -19,16 +17,7 @@ from evaluation import (
     TaskResult,
     ZeroShotClassificationTask,
 )
-from evaluation.embedder import (
-    Embedder,
-    Embeddings,
-    Picture,
-    Truncating,
-    encode_behind,
-    precision_of,
-    prompts_of,
-    untrained_of,
-)
+from evaluation.embedder import Embedder
 from mmcl import distributed
 from mmcl.data.evaluation_rows import EvaluationRows, LazyPictures, join_rows, open_evaluation_rows
 from mmcl.data.loader import TrainData
@@ -36,7 +25,6 @@ from mmcl.data.mixture import TrainSource
 from mmcl.data.split import is_held_out
 from mmcl.data.text_rows import TextNeeds, TextRows, open_text_rows
 from mmcl.errors import UnreachableError, UserError
-from mmcl.objectives.views import MODALITIES
 from mmcl.recipe import Recipe
 from mmcl.recipe_data import DEFAULT_MAX_PIXELS, ColumnsConfig, SourceConfig
 from mmcl.recipe_tasks import (
@@ -53,6 +41,7 @@ from mmcl.training.judge_labels import build_multilabel_task
 from mmcl.training.judge_texts import NEEDS, TextTask, build_text_task
 from mmcl.training.judge_zeroshot import build_zeroshot_task
 from mmcl.training.results import file_name
+from mmcl.training.sharded_embedder import ShardedEmbedder
 
 Item = TypeVar("Item")
 
@@ -340,69 +329,3 @@ def headline_metrics(results: Sequence[TaskResult]) -> dict[str, float]:
 
 def _log_name(result: TaskResult) -> str:
     return f"{result.dataset}/{result.task}" if result.task in NAMED_BY_TASK else result.dataset
-
-
-@dataclass(frozen=True)
-class ShardedEmbedder:
-    """Encodes a share of the rows on each process and gives every process the whole, each row encoded once.
-
-    Every process must call it with the same rows.
-
-    Attributes:
-        embedder: does the work on this process.
-    """
-
-    embedder: Embedder
-
-    @property
-    def name(self) -> str:
-        return self.embedder.name
-
-    @property
-    def fingerprint(self) -> str:
-        return self.embedder.fingerprint
-
-    @property
-    def pretrained(self) -> str:
-        return str(getattr(self.embedder, "pretrained", ""))
-
-    @property
-    def preprocessing(self) -> dict[str, Any]:
-        return dict(getattr(self.embedder, "preprocessing", {}))
-
-    @property
-    def precision(self) -> str:
-        return precision_of(self.embedder)
-
-    @property
-    def modalities(self) -> tuple[str, ...]:
-        return tuple(getattr(self.embedder, "modalities", MODALITIES))
-
-    @property
-    def prompts(self) -> Mapping[str, str]:
-        return prompts_of(self.embedder)
-
-    def encode_images(self, images: Sequence[Picture]) -> Embeddings:
-        """Return ``(N, D)`` float32 rows of unit norm, in order."""
-        return _encode_shares(images, self.embedder.encode_images)
-
-    def encode_texts(self, texts: Sequence[str], prompt: str | None = None) -> Embeddings:
-        """Return ``(N, D)`` float32 rows of unit norm, in order."""
-        return _encode_shares(texts, lambda mine: encode_behind(self.embedder, mine, prompt))
-
-    def untrained(self, seed: int = 0) -> ShardedEmbedder | None:
-        """Return the embedder's untrained self, sharded too; None for one that cannot be rebuilt."""
-        untrained = untrained_of(self.embedder, seed)
-        return None if untrained is None else ShardedEmbedder(untrained)
-
-    def count_too_long(self, texts: Sequence[str]) -> int:
-        """Return how many of the texts are cut; 0 for an embedder that does not tell."""
-        return self.embedder.count_too_long(texts) if isinstance(self.embedder, Truncating) else 0
-
-
-def _encode_shares(items: Sequence[Item], encode: Callable[[Sequence[Item]], Embeddings]) -> Embeddings:
-    world_size, rank = distributed.world_size(), distributed.rank()
-    bounds = np.linspace(0, len(items), world_size + 1).round().astype(int)
-    mine = [items[index] for index in range(bounds[rank], bounds[rank + 1])]
-    shares = distributed.gather_objects(encode(mine) if mine else None)
-    return np.concatenate([share for share in shares if share is not None])

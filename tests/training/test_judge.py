@@ -3,7 +3,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from evaluation import (
@@ -17,22 +16,19 @@ from evaluation import (
 )
 from mmcl.data.evaluation_rows import EvaluationRows, open_evaluation_rows, validation_rows
 from mmcl.data.loader import build_train_data
-from mmcl.embedder import ModelEmbedder
 from mmcl.errors import UserError
 from mmcl.model import build_model
 from mmcl.recipe import Recipe
 from mmcl.recipe_data import ColumnsConfig, SourceConfig
-from mmcl.text.prompts import Prompts
 from mmcl.training.judge import (
     AnyBuiltTask,
-    ShardedEmbedder,
     build_tasks,
     check_modalities,
     headline_metrics,
     training_rows,
 )
 from tests.evaluation.fakes import ColourEmbedder
-from tests.tiny import bert_alone, save_pairs, save_tokenizer, tiny_recipe
+from tests.tiny import save_pairs, tiny_recipe
 
 
 def build(data: Path, *tasks: dict[str, Any]) -> list[AnyBuiltTask]:
@@ -267,21 +263,6 @@ def test_a_task_that_the_model_cannot_do_is_refused(modalities: list[str], task:
     missing = "text" if modalities == ["image"] else "image"
     with pytest.raises(UserError, match=rf"evaluate.0: {task} needs a model with a {missing} tower; this has none"):
         check_modalities(configs, modalities)
-
-
-def test_a_sharded_embedder_tells_what_the_one_it_wraps_does(tmp_path: Path) -> None:
-    embedder = ModelEmbedder(build_model(bert_alone(save_tokenizer(tmp_path))), "texts", pretrained="tag")
-    sharded = ShardedEmbedder(embedder)
-    assert sharded.modalities == embedder.modalities == ("text",)
-    embedder.model.tokenizer.prompts = Prompts({"query": "black "})
-    assert np.array_equal(sharded.encode_texts(["a"], prompt="query"), embedder.encode_texts(["a"], prompt="query"))
-    for name in ("name", "fingerprint", "pretrained", "preprocessing", "precision", "prompts"):
-        assert getattr(sharded, name) == getattr(embedder, name)
-    assert isinstance(sharded.untrained(3), ShardedEmbedder)
-    assert sharded.untrained(3).fingerprint == embedder.untrained(3).fingerprint != embedder.fingerprint
-    assert ShardedEmbedder(ColourEmbedder()).untrained() is None
-    # One that does not say what it encodes has both of a protocol's methods.
-    assert ShardedEmbedder(ColourEmbedder()).modalities == ("image", "text")
 
 
 def test_examples_are_known_by_their_positions_in_the_source(tmp_path: Path) -> None:

@@ -129,10 +129,10 @@ def test_two_processes_share_the_texts_and_find_what_one_finds(tmp_path: Path) -
     alone, *others = (
         found for size in (1, 2) for found in run_processes("judged_texts", size, tmp_path / str(size), recipe=recipe)
     )
-    assert [found["num_encoded"] for found in others] == [alone["num_encoded"] / 2] * 2
+    assert sum(found["num_encoded"] for found in others) == alone["num_encoded"]
+    assert all(found["num_encoded"] >= alone["num_encoded"] / 3 for found in others)
     for found in others:
-        for metrics, expected in zip(found["metrics"], alone["metrics"], strict=True):
-            assert metrics == pytest.approx(expected, abs=1e-6)
+        assert found["metrics"] == alone["metrics"]
 
 
 def test_defaults_are_those_of_the_evaluation_package() -> None:
