@@ -14,6 +14,7 @@ from evaluation.multiple_comparisons import SeedSpread, compare_over_seeds, holm
 from evaluation.predictions import read_predictions, write_predictions
 from evaluation.report import write_report
 from evaluation.results import TaskResult
+from evaluation.ridge import BagOfWordsRidge
 from evaluation.statistics import Interval, PairedComparison, paired_bootstrap
 from evaluation.tables import MetricRow, format_table, metric_rows
 from evaluation.tasks import (
@@ -38,6 +39,7 @@ from evaluation.templates import class_name_set, template_set
 __all__ = [
     "TFIDF",
     "BagOfWords",
+    "BagOfWordsRidge",
     "BitextMiningTask",
     "CachedEmbedder",
     "Change",
