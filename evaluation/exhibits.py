@@ -15,8 +15,10 @@ from scipy.stats import rankdata
 from evaluation.embedder import Picture
 from evaluation.errors import EvaluationError
 
-THUMBNAIL_SIDE = 112
+THUMBNAIL_SIDE = 96
 """Longer side of a thumbnail in pixels; smaller pictures stay as they are."""
+
+_JPEG_QUALITY = 80
 
 
 @dataclass(frozen=True)
@@ -25,11 +27,11 @@ class Item:
 
     Attributes:
         text: caption or class name, any Unicode.
-        png: the picture as a small PNG file.
+        picture: a small PNG or JPEG file, see `thumbnail`.
     """
 
     text: str | None = None
-    png: bytes | None = None
+    picture: bytes | None = None
 
 
 @dataclass(frozen=True)
@@ -88,13 +90,30 @@ class SimilarityMatrix:
 
 
 @dataclass(frozen=True)
+class JudgedPictures:
+    """The pictures behind ``TaskResult.examples``, to show some of them by number.
+
+    Attributes:
+        pictures: ``(N,)`` as they were judged, decoded when asked for.
+        texts: ``(N,)`` the class or caption of each.
+    """
+
+    pictures: Sequence[Picture]
+    texts: Sequence[str]
+
+    def item(self, index: int) -> Item:
+        """Return picture ``index`` with its text; errors are those of `thumbnail`."""
+        return picture_item(self.pictures, index, self.texts[index])
+
+
+@dataclass(frozen=True)
 class EmbeddingSample:
     """Embeddings of some pictures and texts of the shared space, for a map of it.
 
     Attributes:
         images: ``(n, D)`` float32.
-        texts: ``(m, D)`` float32.
-        partners: ``(n,)`` int64, the row of ``texts`` that belongs to each image.
+        texts: ``(m, D)`` float32; without rows for a space of pictures alone.
+        partners: ``(n,)`` int64, the row of ``texts`` that belongs to each image; empty where there are no texts.
         text_labels: ``(m,)`` what the texts say.
         image_kinds: ``(n,)`` what the images are coloured by (their class), or empty.
         text_kinds: ``(m,)`` the same for the texts, or empty.
@@ -120,6 +139,7 @@ class Exhibits:
         confusion: of a classification.
         similarity: a sample of the similarity matrix.
         embeddings: a sample of the shared space.
+        judged: the pictures that were judged, for what is looked up when a page is written.
     """
 
     text_queries: tuple[RankedExample, ...] = ()
@@ -129,10 +149,13 @@ class Exhibits:
     confusion: ConfusionMatrix | None = None
     similarity: SimilarityMatrix | None = None
     embeddings: EmbeddingSample | None = None
+    judged: JudgedPictures | None = None
 
 
 def thumbnail(picture: Picture) -> bytes:
-    """Return ``picture`` as a PNG file of at most `THUMBNAIL_SIDE` pixels a side: turned upright, on white, RGB.
+    """Return ``picture`` at most `THUMBNAIL_SIDE` pixels a side: turned upright, on white, RGB.
+
+    As a PNG or a JPEG file, whichever is smaller: drawings of few colours keep every pixel, photographs take a sixth.
 
     Raises:
         EvaluationError: a picture that cannot be opened.
@@ -145,14 +168,18 @@ def thumbnail(picture: Picture) -> bytes:
     upright.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))
     flat = Image.new("RGB", upright.size, "white")
     flat.paste(upright, mask=upright.getchannel("A"))
+    return min(_encoded(flat, "PNG"), _encoded(flat, "JPEG", quality=_JPEG_QUALITY), key=len)
+
+
+def _encoded(image: Image.Image, file_format: str, **settings: int) -> bytes:
     buffer = io.BytesIO()
-    flat.save(buffer, format="PNG", optimize=True)
+    image.save(buffer, format=file_format, optimize=True, **settings)
     return buffer.getvalue()
 
 
 def picture_item(pictures: Sequence[Picture], index: int, text: str | None = None) -> Item:
     """Return picture ``index`` of a lazily decoded sequence as an item; errors are those of `thumbnail`."""
-    return Item(text=text, png=thumbnail(pictures[index]))
+    return Item(text=text, picture=thumbnail(pictures[index]))
 
 
 def most_misjudged(

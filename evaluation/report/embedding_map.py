@@ -12,7 +12,7 @@ from evaluation.exhibits import EmbeddingSample
 
 WIDTH, HEIGHT = 640, 460
 _MARGIN = 16
-_NUM_COLOURS = 7
+_NUM_COLOURS = 10
 _MIN_POINTS_FOR_TSNE = 12
 _TSNE_STEPS = 500  # half of scikit-learn's default, which takes twice as long for the same picture
 _OTHER = "other"
@@ -34,11 +34,11 @@ class EmbeddingMap:
 
     Attributes:
         images: drawn as dots.
-        texts: drawn as diamonds.
+        texts: drawn as diamonds; none in a space of pictures alone.
         links: ``(x1, y1, x2, y2)`` from each picture to its text, or empty where there would be too many.
         legend: colour numbers and what they stand for.
         method: one sentence on how the map was made.
-        modality_gap: distance between the mean picture and the mean text embedding.
+        modality_gap: distance between the mean picture and the mean text embedding, None without texts.
     """
 
     images: tuple[MapPoint, ...]
@@ -46,23 +46,30 @@ class EmbeddingMap:
     links: tuple[tuple[float, float, float, float], ...]
     legend: tuple[tuple[int, str], ...]
     method: str
-    modality_gap: float
+    modality_gap: float | None
     width: int = WIDTH
     height: int = HEIGHT
 
 
-def draw_map(sample: EmbeddingSample) -> EmbeddingMap:
-    """Return the map of a sample; equal samples give equal maps."""
-    image_mean, text_mean = sample.images.mean(axis=0), sample.texts.mean(axis=0)
+def draw_map(sample: EmbeddingSample, *, is_quick: bool = False) -> EmbeddingMap:
+    """Return the map of a sample; equal samples give equal maps.
+
+    Args:
+        sample: what to map.
+        is_quick: by principal components alone, without the second or so that t-SNE takes.
+    """
+    has_texts = len(sample.texts) > 0
+    image_mean = sample.images.mean(axis=0)
+    text_mean = sample.texts.mean(axis=0) if has_texts else image_mean
     centred = np.concatenate([sample.images - image_mean, sample.texts - text_mean]).astype(np.float64)
-    flat, method = _project(centred)
+    flat, method = _project(centred, is_quick)
     places = _fit(flat)
     colours = _colour_numbers(sample.image_kinds)
     num_images = len(sample.images)
-    image_labels = [sample.text_labels[row] for row in sample.partners.tolist()]
+    image_labels = [sample.text_labels[row] for row in sample.partners.tolist()] or list(sample.image_kinds)
     images = _points(places[:num_images], image_labels, sample.image_kinds, colours)
     texts = _points(places[num_images:], list(sample.text_labels), sample.text_kinds, colours)
-    links = [(image, texts[row]) for image, row in zip(images, sample.partners.tolist(), strict=True)]
+    links = [(images[row], texts[partner]) for row, partner in enumerate(sample.partners.tolist())]
     is_one_to_one = len(set(sample.partners.tolist())) == num_images
     others = {0: _OTHER} if colours and set(sample.image_kinds) - set(colours) else {}
     return EmbeddingMap(
@@ -70,16 +77,16 @@ def draw_map(sample: EmbeddingSample) -> EmbeddingMap:
         texts=texts,
         links=tuple((a.x, a.y, b.x, b.y) for a, b in links) if is_one_to_one else (),
         legend=(*((number, kind) for kind, number in colours.items()), *others.items()),
-        method=f"{method} of the embeddings, the mean of each modality removed.",
-        modality_gap=float(np.linalg.norm(image_mean - text_mean)),
+        method=f"{method} of the embeddings{', the mean of each modality removed' if has_texts else ''}.",
+        modality_gap=float(np.linalg.norm(image_mean - text_mean)) if has_texts else None,
     )
 
 
-def _project(points: NDArray[np.float64]) -> tuple[NDArray[np.float64], str]:
-    """``(n, 2)`` places and how they were found: t-SNE from a PCA start, or PCA alone for few or equal points."""
+def _project(points: NDArray[np.float64], is_quick: bool) -> tuple[NDArray[np.float64], str]:
+    """``(n, 2)`` places and how they were found: t-SNE from a PCA start, or PCA alone, as for few or equal points."""
     principal = _principal_components(points)
     spread = principal.std(axis=0)
-    if len(points) < _MIN_POINTS_FOR_TSNE or spread.min() < 1e-6:
+    if is_quick or len(points) < _MIN_POINTS_FOR_TSNE or spread.min() < 1e-6:
         return principal, "First two principal components"
     from sklearn.manifold import TSNE  # slow to import, and only a report needs it
 

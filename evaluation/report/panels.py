@@ -1,26 +1,26 @@
-"""What the template shows of metrics and matrices, computed: places of bars, shades of cells, order of classes."""
+"""What the template shows of metrics, queries and matrices, computed: places of bars, shades of cells."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from evaluation.changes import Change, cells_of
-from evaluation.exhibits import ConfusionMatrix, Item, SimilarityMatrix
+from evaluation.exhibits import ConfusionMatrix, Item, RankedExample, SimilarityMatrix
 from evaluation.results import TaskResult
 from evaluation.tables import format_interval, format_metric, format_value
 
 _MAX_CLASSES = 20
-_NUM_CONFUSIONS = 10
 
 
 @dataclass(frozen=True)
-class HeadlineBar:
-    """A headline metric; places are percentages of the width, for fractions the metric itself, from 0 on.
+class Bar:
+    """A fraction with its interval; places are percentages of the width: the fraction itself, from 0 on.
 
     Attributes:
-        name: of the metric.
+        name: what it is.
         value: formatted.
         interval: formatted, or empty.
         chance: formatted, or empty.
@@ -51,19 +51,17 @@ class Cell:
 
 @dataclass(frozen=True)
 class ConfusionPanel:
-    """A confusion matrix of at most `_MAX_CLASSES` classes, the most frequent ones, and the commonest mistakes.
+    """A confusion matrix of at most `_MAX_CLASSES` classes, the most frequent ones.
 
     Attributes:
         names: of the classes shown.
         rows: cells by true class; shades are shares of the row.
         num_classes: of the whole matrix.
-        confusions: ``(true, predicted, count, share)`` of the commonest mistakes over all classes, share formatted.
     """
 
     names: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
     num_classes: int
-    confusions: tuple[tuple[str, str, int, str], ...]
 
 
 @dataclass(frozen=True)
@@ -75,16 +73,16 @@ class SimilarityPanel:
     rows: tuple[tuple[Cell, ...], ...]
 
 
-def headline_panel(result: TaskResult) -> tuple[HeadlineBar, ...]:
+def headline_panel(result: TaskResult) -> tuple[Bar, ...]:
     """Return one bar per headline metric that is a fraction, in order; all such metrics where none is named."""
     names = [name for name in result.headline or result.metrics if result.unit(name) == "fraction"]
-    return tuple(_headline_bar(result, name) for name in names)
+    return tuple(_bar(result, name) for name in names)
 
 
-def _headline_bar(result: TaskResult, name: str) -> HeadlineBar:
+def _bar(result: TaskResult, name: str) -> Bar:
     value, interval, chance = result.metrics[name], result.intervals.get(name), result.chance.get(name)
     at = None if value is None else 100 * max(value, 0)  # a correlation may be below
-    return HeadlineBar(
+    return Bar(
         name=name,
         value=format_metric(result, name),
         interval=format_interval(interval, "fraction"),
@@ -124,15 +122,28 @@ def change_row(change: Change) -> ChangeRow:
     return ChangeRow(change.metric, change.dataset, change.is_guard, cells_of(change)[1:], direction)
 
 
+@dataclass(frozen=True)
+class Queries:
+    """Queries that found what belongs to them, and queries that did not."""
+
+    found: tuple[RankedExample, ...]
+    missed: tuple[RankedExample, ...]
+
+
+def queries_panel(examples: Sequence[RankedExample], num_each: int, num_candidates: int) -> Queries | None:
+    """Return at most so many queries of each kind with so many candidates each; None where there are no queries."""
+    short = [replace(example, candidates=example.candidates[:num_candidates]) for example in examples]
+    found = tuple(example for example in short if example.rank == 1)
+    missed = tuple(example for example in short if example.rank > 1)
+    return Queries(found[:num_each], missed[:num_each]) if short else None
+
+
 def confusion_panel(matrix: ConfusionMatrix) -> ConfusionPanel:
     """Return the panel of a confusion matrix; classes stay in their order."""
     counts, names = matrix.counts, matrix.class_names
     support = counts.sum(axis=1)
     shown = np.sort(np.argsort(-support, kind="stable")[:_MAX_CLASSES]).tolist()
     shares = counts / np.maximum(support, 1)[:, None]
-    mistakes = np.where(np.eye(len(names), dtype=bool), 0, counts)
-    order = np.argsort(-mistakes, axis=None, kind="stable")[:_NUM_CONFUSIONS]
-    pairs = [tuple(map(int, np.unravel_index(flat, counts.shape))) for flat in order if mistakes.flat[flat] > 0]
     return ConfusionPanel(
         names=tuple(names[index] for index in shown),
         rows=tuple(
@@ -143,10 +154,6 @@ def confusion_panel(matrix: ConfusionMatrix) -> ConfusionPanel:
             for row in shown
         ),
         num_classes=len(names),
-        confusions=tuple(
-            (names[row], names[column], int(counts[row, column]), format_value(shares[row, column], "fraction"))
-            for row, column in pairs
-        ),
     )
 
 

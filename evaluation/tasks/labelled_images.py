@@ -15,7 +15,7 @@ from evaluation.baselines import RawPixels
 from evaluation.class_scores import ClassScores, scores_by_class
 from evaluation.embedder import Embedder, Embeddings, Picture, untrained_of
 from evaluation.errors import EvaluationError
-from evaluation.exhibits import ConfusionMatrix, Exhibits
+from evaluation.exhibits import ConfusionMatrix, EmbeddingSample, Exhibits, JudgedPictures
 from evaluation.metrics import confusion_matrix
 from evaluation.results import TaskResult
 from evaluation.statistics import RESAMPLES, Interval
@@ -29,6 +29,7 @@ UNTRAINED_SEED = 0
 _SETTINGS: dict[str, Mapping[str, Any]] = {RAW_PIXELS: RawPixels().preprocessing, UNTRAINED: {"seed": UNTRAINED_SEED}}
 _CALLED = {RAW_PIXELS: "Raw pixels", UNTRAINED: "The untrained encoder"}
 _NUM_NAMED = 3
+_NUM_MAPPED = 300
 
 
 @dataclass(frozen=True)
@@ -243,7 +244,19 @@ class LabelledImagesTask(ABC):
         if "prediction" not in answers.examples:
             return Exhibits()
         counts = confusion_matrix(data.test_labels, answers.examples["prediction"], data.num_classes)
-        return Exhibits(confusion=ConfusionMatrix(counts, self._classes()))
+        labels = [str(label) for label in self.labels]
+        mapped = np.random.default_rng(self.seed).permutation(len(labels))[:_NUM_MAPPED]
+        return Exhibits(
+            confusion=ConfusionMatrix(counts, self._classes()),
+            embeddings=EmbeddingSample(
+                images=data.test[mapped],
+                texts=data.test[:0],
+                partners=np.arange(0),
+                text_labels=(),
+                image_kinds=tuple(labels[row] for row in mapped.tolist()),
+            ),
+            judged=JudgedPictures(self.images, labels),
+        )
 
 
 def _prefixed(values: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

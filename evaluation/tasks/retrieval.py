@@ -12,7 +12,7 @@ from scipy.sparse import csr_matrix
 
 from evaluation.embedder import Embedder, Embeddings, Picture
 from evaluation.errors import EvaluationError
-from evaluation.exhibits import EmbeddingSample, Exhibits, Item, SimilarityMatrix, picture_item
+from evaluation.exhibits import EmbeddingSample, Exhibits, Item, JudgedPictures, SimilarityMatrix, picture_item
 from evaluation.metrics import (
     QueryRanks,
     chance_recall_at_k,
@@ -254,6 +254,7 @@ class RetrievalTask:
                 image_kinds=kinds,
                 text_kinds=kinds,
             ),
+            judged=JudgedPictures(self.images, [self.texts[text_of[group]] for group in of_image.tolist()]),
         )
 
     def _picture(self, row: int) -> Item:

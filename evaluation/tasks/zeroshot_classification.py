@@ -11,7 +11,14 @@ from numpy.typing import NDArray
 from evaluation.class_scores import scores_by_class
 from evaluation.embedder import Embedder, Embeddings, Picture
 from evaluation.errors import EvaluationError
-from evaluation.exhibits import ConfusionMatrix, EmbeddingSample, Exhibits, Item, SimilarityMatrix, picture_item
+from evaluation.exhibits import (
+    ConfusionMatrix,
+    EmbeddingSample,
+    Exhibits,
+    Item,
+    JudgedPictures,
+    SimilarityMatrix,
+)
 from evaluation.metrics import (
     ClassRanks,
     class_weights,
@@ -155,7 +162,8 @@ class ZeroShotClassificationTask:
         self, images: Embeddings, weights: Embeddings, labels: NDArray[np.int64], ranked: ClassRanks
     ) -> Exhibits:
         names = shown_names(self._classes().values())
-        pictures = Side(images, labels, lambda row: picture_item(self.images, row, names[labels[row]]))
+        judged = JudgedPictures(self.images, [names[label] for label in labels])
+        pictures = Side(images, labels, judged.item)
         classes = Side(weights, np.arange(len(names)), lambda index: Item(text=names[index]))
         order = np.random.default_rng(self.seed).permutation(len(labels))
         mapped = order[:_NUM_MAPPED]
@@ -178,6 +186,7 @@ class ZeroShotClassificationTask:
                 image_kinds=tuple(names[label] for label in labels[mapped]),
                 text_kinds=names,
             ),
+            judged=judged,
         )
 
 

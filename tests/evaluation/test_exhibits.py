@@ -10,11 +10,12 @@ import pytest
 from PIL import Image
 
 from evaluation.errors import EvaluationError
-from evaluation.exhibits import THUMBNAIL_SIDE, choose_examples, most_misjudged, thumbnail
+from evaluation.exhibits import THUMBNAIL_SIDE, JudgedPictures, choose_examples, most_misjudged, thumbnail
+from tests.evaluation.fakes import LazyPictures
 
 
-def opened(png: bytes) -> Image.Image:
-    return Image.open(io.BytesIO(png))
+def opened(file: bytes) -> Image.Image:
+    return Image.open(io.BytesIO(file))
 
 
 def test_large_pictures_shrink_in_proportion_and_small_ones_stay() -> None:
@@ -25,6 +26,25 @@ def test_large_pictures_shrink_in_proportion_and_small_ones_stay() -> None:
 def test_transparency_lies_on_white() -> None:
     small = opened(thumbnail(Image.new("RGBA", (4, 4), (0, 0, 0, 0))))
     assert (small.mode, small.getpixel((0, 0))) == ("RGB", (255, 255, 255))
+
+
+def test_drawings_keep_every_pixel_and_photographs_are_small() -> None:
+    drawing = Image.new("L", (60, 60))
+    drawing.paste(255, (10, 10, 40, 50))
+    assert opened(thumbnail(drawing)).format == "PNG"
+    assert (np.asarray(opened(thumbnail(drawing)).convert("L")) == np.asarray(drawing)).all()
+    pixels = np.random.default_rng(0).integers(0, 256, size=(12, 12, 3), dtype=np.uint8)
+    photograph = Image.fromarray(pixels).resize((400, 300), Image.Resampling.BICUBIC)
+    assert opened(thumbnail(photograph)).format == "JPEG"
+    assert len(thumbnail(photograph)) < 4000
+
+
+def test_judged_pictures_are_decoded_when_asked_for() -> None:
+    pictures = LazyPictures(["red", "green", "blue"])
+    item = JudgedPictures(pictures, ["a", "b", "c"]).item(1)
+    assert pictures.num_decoded == 1
+    assert item.text == "b"
+    assert opened(item.picture or b"").getpixel((0, 0)) == (0, 255, 0)
 
 
 def test_pictures_stand_upright(tmp_path: Path) -> None:

@@ -52,12 +52,12 @@ def test_a_collapsed_model_is_one_spot_without_a_warning(num_pairs: int) -> None
 
 
 def test_common_kinds_have_colours_and_rare_ones_are_other() -> None:
-    kinds = (*(f"kind {index % 9}" for index in range(27)), "kind 8", "kind 8")
-    drawing = draw_map(sample_of(29, kinds))
-    assert drawing.legend[0] == (1, "kind 8")
+    kinds = (*(f"kind {index % 12:02}" for index in range(36)), "kind 08", "kind 08")
+    drawing = draw_map(sample_of(38, kinds))
+    assert drawing.legend[0] == (1, "kind 08")
     assert drawing.legend[-1] == (0, "other")
-    assert len(drawing.legend) == 8
-    assert {point.colour for point in drawing.images} == set(range(8))
+    assert len(drawing.legend) == 11
+    assert {point.colour for point in drawing.images} == set(range(11))
     assert draw_map(sample_of(5)).legend == ()
 
 
@@ -67,3 +67,15 @@ def test_no_links_where_many_pictures_share_a_text() -> None:
     drawing = draw_map(EmbeddingSample(images, texts, np.array([0, 1, 0, 1, 0, 1]), ("a", "b")))
     assert drawing.links == ()
     assert [point.label for point in drawing.images] == ["a", "b", "a", "b", "a", "b"]
+
+
+def test_pictures_alone_are_labelled_by_their_kind_and_have_no_gap() -> None:
+    both = sample_of(20, tuple(f"kind {index % 2}" for index in range(20)))
+    drawing = draw_map(EmbeddingSample(both.images, both.texts[:0], np.arange(0), (), both.image_kinds))
+    assert (drawing.texts, drawing.links, drawing.modality_gap) == ((), (), None)
+    assert [point.label for point in drawing.images] == list(both.image_kinds)
+    assert len({point.x for point in drawing.images}) == 20
+
+
+def test_a_quick_map_is_of_principal_components() -> None:
+    assert draw_map(sample_of(40), is_quick=True).method.startswith("First two principal components")

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from evaluation import Interval, TaskResult
-from evaluation.exhibits import ConfusionMatrix, Item, SimilarityMatrix
-from evaluation.report.panels import confusion_panel, headline_panel, similarity_panel
+from evaluation.exhibits import Candidate, ConfusionMatrix, Item, RankedExample, SimilarityMatrix
+from evaluation.report.panels import confusion_panel, headline_panel, queries_panel, similarity_panel
 
 
 def test_headline_bars_are_percentages() -> None:
@@ -43,12 +43,11 @@ def test_the_bar_of_a_correlation_begins_at_zero() -> None:
     assert (bar.value, bar.interval) == ("-20.0", "[-50.0, 10.0]")
 
 
-def test_confusion_shades_are_shares_of_the_row_and_mistakes_are_listed() -> None:
+def test_confusion_shades_are_shares_of_the_row() -> None:
     panel = confusion_panel(ConfusionMatrix(np.array([[3, 1, 0], [0, 0, 0], [2, 4, 0]]), ("a", "b", "c")))
     assert [cell.shade for cell in panel.rows[0]] == [0.75, 0.25, 0]
     assert [cell.text for cell in panel.rows[2]] == ["2", "4", ""]
     assert [cell.is_diagonal for cell in panel.rows[1]] == [False, True, False]
-    assert panel.confusions == (("c", "b", 4, "66.7"), ("c", "a", 2, "33.3"), ("a", "b", 1, "25.0"))
 
 
 def test_of_many_classes_the_most_frequent_are_shown_in_their_order() -> None:
@@ -56,7 +55,6 @@ def test_of_many_classes_the_most_frequent_are_shown_in_their_order() -> None:
     panel = confusion_panel(ConfusionMatrix(counts, tuple(f"class {index}" for index in range(35))))
     assert panel.names == tuple(f"class {index}" for index in range(15, 35))
     assert panel.num_classes == 35
-    assert panel.confusions == ()
 
 
 def test_similarity_shades_span_the_sample() -> None:
@@ -66,3 +64,14 @@ def test_similarity_shades_span_the_sample() -> None:
     assert [[cell.text for cell in row] for row in panel.rows] == [["1.00", "-.50"], [".25", ".00"]]
     flat = similarity_panel(SimilarityMatrix(np.ones((2, 2), np.float32), items, items))
     assert all(cell.shade == 0 for row in flat.rows for cell in row)
+
+
+def test_queries_that_found_and_queries_that_missed_stand_on_two_sides() -> None:
+    candidates = tuple(Candidate(Item(text=name), 0.5, name == "a") for name in "abc")
+    queries = [RankedExample(Item(text=str(rank)), candidates, candidates[0], rank, 3) for rank in (1, 1, 2, 1, 3)]
+    panel = queries_panel(queries, num_each=2, num_candidates=1)
+    assert panel is not None
+    assert [query.rank for query in panel.found] == [1, 1]
+    assert [query.rank for query in panel.missed] == [2, 3]
+    assert {len(query.candidates) for query in (*panel.found, *panel.missed)} == {1}
+    assert queries_panel([], num_each=2, num_candidates=1) is None

@@ -117,9 +117,9 @@ def test_exhibits_show_successes_failures_and_the_right_answer() -> None:
         assert example.candidates[0].is_relevant == (example.rank == 1)
         scores = [candidate.score for candidate in example.candidates]
         assert scores == sorted(scores, reverse=True)
-        assert all(candidate.item.png.startswith(b"\x89PNG") for candidate in example.candidates)
+        assert all(candidate.item.picture.startswith(b"\x89PNG") for candidate in example.candidates)
     by_picture = result.exhibits.image_queries[0]
-    assert by_picture.query.png
+    assert by_picture.query.picture
     assert by_picture.candidates[0].item.text.startswith("a ")
     assert result.exhibits.similarity.scores.shape == (6, 6)
     sample = result.exhibits.embeddings
