@@ -261,7 +261,7 @@ def test_a_task_that_the_model_cannot_do_is_refused(modalities: list[str], task:
     configs = Recipe.model_validate({"data": "x", "evaluate": [task]}).evaluate
     check_modalities(configs, ["image", "text"])
     missing = "text" if modalities == ["image"] else "image"
-    with pytest.raises(UserError, match=rf"evaluate.0: {task} needs a model with a {missing} tower; this has none"):
+    with pytest.raises(UserError, match=rf"evaluate.0: {task} needs a model with an? {missing} tower; this has none"):
         check_modalities(configs, modalities)
 
 

@@ -59,7 +59,7 @@ def test_labels_may_be_numbers_and_groups_are_resampled_together() -> None:
 def test_the_report_shows_what_was_found(tmp_path: Path) -> None:
     result = task_of().evaluate(ColourEmbedder())
     for example in result.exhibits.image_queries:
-        assert example.query.png is not None
+        assert example.query.picture is not None
         assert example.wanted.is_relevant
         assert example.candidates[0].is_relevant == (example.rank == 1)
         assert len(example.candidates) == example.num_candidates == 5
