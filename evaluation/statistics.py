@@ -9,6 +9,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from evaluation.bca import acceleration_of, bca_ends
 from evaluation.errors import EvaluationError
 
 RESAMPLES = 2000
@@ -107,8 +108,7 @@ def percentile_intervals(
     Raises:
         EvaluationError: a confidence outside (0, 1).
     """
-    if not 0 < confidence < 1:
-        raise EvaluationError(f"confidence must lie between 0 and 1, got {confidence}")
+    _check_confidence(confidence)
     tail = (1 - confidence) / 2
     low, high = np.quantile(samples, [tail, 1 - tail], axis=0)
     return [Interval(float(a), float(b), confidence, num_units) for a, b in zip(low, high, strict=True)]
@@ -137,13 +137,18 @@ def bootstrap_intervals(
 ) -> list[Interval] | None:
     """Return an interval for each value of ``statistic``, or None where under two units leave nothing to resample.
 
-    Arguments and errors are those of `bootstrap` and `percentile_intervals`.
+    The ends are percentiles of the resamples, chosen as `evaluation.bca` says. Arguments and errors are those of
+    `bootstrap` and `percentile_intervals`.
     """
-    num_units = units_of(num_examples, groups)[1]
+    unit_of, num_units = units_of(num_examples, groups)
     if num_units < 2:
         return None
+    _check_confidence(confidence)
     samples = bootstrap(statistic, num_examples, groups, resamples=resamples, seed=seed)
-    return percentile_intervals(samples, num_units, confidence)
+    acceleration = acceleration_of(statistic, unit_of, num_units, MAX_ELEMENTS)
+    estimates = statistic(np.ones((1, num_examples)))[0]
+    low, high = bca_ends(samples, estimates, acceleration, num_units, confidence)
+    return [Interval(float(a), float(b), confidence, num_units) for a, b in zip(low, high, strict=True)]
 
 
 def paired_bootstrap(
@@ -214,6 +219,11 @@ def compare_samples(
         interval=percentile_intervals(samples[:, None], num_units, confidence)[0],
         p_value=min(1.0, 2 * (tail + 1) / (len(samples) + 1)),
     )
+
+
+def _check_confidence(confidence: float) -> None:
+    if not 0 < confidence < 1:
+        raise EvaluationError(f"confidence must lie between 0 and 1, got {confidence}")
 
 
 def units_of(num_examples: int, groups: ArrayLike | None) -> tuple[NDArray[np.int64], int]:

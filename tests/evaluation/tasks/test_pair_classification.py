@@ -34,7 +34,7 @@ def test_precision_accuracy_and_f1_with_their_thresholds() -> None:
     assert result.notes == ()
     for name in result.headline:
         interval = result.intervals[name]
-        assert 0 < interval.low <= result.metrics[name] <= interval.high <= 1
+        assert 0 <= interval.low <= result.metrics[name] <= interval.high <= 1
     assert result.unit("cosine_f1_threshold") == "number"
 
 
