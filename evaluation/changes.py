@@ -121,7 +121,7 @@ def _values_of(before: TaskResult, after: TaskResult, metric: str, half: Half) -
 
 def _value_of(result: TaskResult, metric: str, half: Half) -> float | None:
     """Return a metric of one half of the examples, None where that cannot be told."""
-    found, ranked = _half_of(outcomes(result, metric), half), _ranked(result, metric)
+    found, ranked = _half_of(outcomes(result, metric), half), ranked_pairs(result, metric)
     if found is not None:
         return float(found[0].mean()) if len(found[0]) else None
     if ranked is None:
@@ -151,7 +151,7 @@ def outcomes(result: TaskResult, metric: str) -> Outcomes | None:
     """Return what ``metric`` is the mean of.
 
     Returns:
-        ``(N,)`` outcomes of 0 or 1, one for each query or picture, and ``(N,)`` groups of those that belong together,
+        ``(N,)`` outcomes in [0, 1], one for each query or picture, and ``(N,)`` groups of those that belong together,
         None where each stands for itself; None where the result keeps no such outcomes.
     """
     examples, recall, accuracy = result.examples, _RECALL.fullmatch(metric), _ACCURACY.fullmatch(metric)
@@ -164,12 +164,17 @@ def outcomes(result: TaskResult, metric: str) -> Outcomes | None:
         return (examples["rank"] <= int(accuracy[1])).astype(np.float64), examples.get("group")
     if metric == "acc1" and "prediction" in examples:
         return (examples["prediction"] == examples["label"]).astype(np.float64), examples.get("group")
+    draws = examples.get(f"prediction{metric.removeprefix('acc1')}") if metric.startswith("acc1@") else None
+    if draws is not None:
+        return (draws == examples["label"][:, None]).mean(axis=1), examples.get("group")
     if metric in examples:  # kept under the name of what it is the mean of
         return examples[metric].astype(np.float64), examples.get("group")
     return None
 
 
-def _ranked(result: TaskResult, metric: str) -> tuple[NDArray[np.float32], Statistic, NDArray[np.int64] | None] | None:
+def ranked_pairs(
+    result: TaskResult, metric: str
+) -> tuple[NDArray[np.float32], Statistic, NDArray[np.int64] | None] | None:
     """Return the cosines, the metric as a statistic of the pairs, 0 where it does not exist, and their groups."""
     gold_name, compute = _RANKED.get(metric, ("no such", spearman))
     examples = result.examples
@@ -201,7 +206,7 @@ def _compare(before: TaskResult, after: TaskResult, metric: str, half: Half | No
 
 
 def _compare_ranked(before: TaskResult, after: TaskResult, metric: str, half: Half | None) -> PairedComparison | None:
-    old, new = _ranked(before, metric), _ranked(after, metric)
+    old, new = ranked_pairs(before, metric), ranked_pairs(after, metric)
     if old is None or new is None:
         return None
     num_pairs, groups = len(new[0]), new[2]

@@ -24,6 +24,9 @@ from evaluation.statistics import Interval
 Unit: TypeAlias = Literal["fraction", "rank", "count", "number"]
 """A number is shown as it is: a distance, a cosine."""
 
+CHOSEN = "chosen"
+"""Under this name a protocol has what was chosen for the model at hand; all else is the same for every model."""
+
 _NOT_IN_JSON = ("examples", "class_names", "exhibits")
 
 
@@ -54,7 +57,7 @@ class TaskResult:
         preprocessing: what was done to pictures, plain JSON values, or None where unknown.
         precision: of the towers while they encoded, such as ``fp32``; empty where unknown.
         is_partial: only the first rows of the data were judged, because a limit was asked for.
-        protocol: settings the numbers depend on, such as a k or a weight decay, plain JSON values.
+        protocol: settings the numbers depend on, such as a k or a weight decay, plain JSON values; see `CHOSEN`.
         versions: of the libraries in use.
         examples: per-example outcomes by name, arrays whose first axis is the examples; not in the JSON but in a
             parquet file beside it, and not compared.

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from evaluation.errors import EvaluationError
 from evaluation.metrics import linear_probe
 from evaluation.metrics.linear_probe import C_GRID, MAX_ITERATIONS, VALIDATION_FRACTION
+from evaluation.results import CHOSEN
 from evaluation.tasks.accuracy import HEADLINE, accuracies, accuracy_intervals
 from evaluation.tasks.labelled_images import Answers, LabelledEmbeddings, LabelledImagesTask
 
@@ -83,8 +84,10 @@ class LinearProbeTask(LabelledImagesTask):
             headline=HEADLINE,
             examples={"prediction": probe.predictions},
             protocol={
-                "c": probe.c,
-                "validation_accuracy": {f"{c:g}": accuracy for c, accuracy in probe.validation_accuracy.items()},
+                CHOSEN: {
+                    "c": probe.c,
+                    "validation_accuracy": {f"{c:g}": accuracy for c, accuracy in probe.validation_accuracy.items()},
+                }
             },
             notes=tuple(notes),
         )

@@ -111,7 +111,7 @@ class MultiLabelZeroShotTask:
         prompts = fill_templates(list(classes.values()), templates_of(self.templates, self.language))
         images = embed_images(embedder, self.images)
         scores = similarity(images, class_weights(embed_texts(embedder, prompts), len(classes)))
-        values = _resampled_metrics(scores, targets)(np.ones((1, len(targets))))[0].tolist()
+        values = resampled_label_scores(scores, targets)(np.ones((1, len(targets))))[0].tolist()
         metrics: dict[str, float | None] = {HEADLINE: mean_average_precision(scores, targets)}
         metrics |= dict(zip(AT_K, values[1:] or [None] * len(AT_K), strict=True))
         support = targets.sum(axis=0)
@@ -149,7 +149,7 @@ class MultiLabelZeroShotTask:
 
     def _intervals(self, scores: NDArray[np.float32], targets: NDArray[np.bool_]) -> dict[str, Interval]:
         found = bootstrap_intervals(
-            _resampled_metrics(scores, targets), len(targets), self.groups, resamples=self.resamples, seed=self.seed
+            resampled_label_scores(scores, targets), len(targets), self.groups, resamples=self.resamples, seed=self.seed
         )
         return dict(zip((HEADLINE, *AT_K), found, strict=False)) if found else {}
 
@@ -159,7 +159,7 @@ class MultiLabelZeroShotTask:
         return scores_by_label(targets, given, precisions, names, self.groups)
 
 
-def _resampled_metrics(scores: NDArray[np.float32], targets: NDArray[np.bool_]) -> Statistic:
+def resampled_label_scores(scores: NDArray[np.float32], targets: NDArray[np.bool_]) -> Statistic:
     """The headline metric, and those of `AT_K` where there are classes enough, of examples as often as drawn."""
     has_few_classes = targets.shape[1] <= NUM_GIVEN
     given, own = top_k_labels(scores, NUM_GIVEN).astype(np.float64), targets.astype(np.float64)

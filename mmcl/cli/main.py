@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from mmcl import __version__
-from mmcl.cli import data, embed, evaluate, export, init, merge, mine, push, recipes, tokenizer, train
+from mmcl.cli import compare, data, embed, evaluate, export, init, merge, mine, push, recipes, tokenizer, train
 from mmcl.errors import RunError, RunStopped, UserError
 
 EXIT_FAILED = 1
@@ -29,6 +29,7 @@ app = typer.Typer(
 app.command()(init.init)
 app.command()(train.train)
 app.command()(evaluate.evaluate)
+app.command()(compare.compare)
 app.command()(embed.embed)
 app.command()(merge.merge)
 app.command()(export.export)

@@ -16,10 +16,12 @@ def test_numbers_are_those_of_the_embeddings_and_the_choice_is_kept() -> None:
     expected = linear_probe(train, indices(rows["train_labels"]), test, 3, c_grid=(0.1, 10.0), seed=4)
     result = LinearProbeTask(**rows, c_grid=(0.1, 10.0), seed=4).evaluate(embedder)
     assert result.examples["prediction"].tolist() == expected.predictions.tolist()
-    assert result.protocol["c"] == expected.c
+    assert result.protocol["chosen"]["c"] == expected.c
     assert result.protocol["c_grid"] == [0.1, 10.0]
-    assert list(result.protocol["validation_accuracy"]) == ["0.1", "10"]
-    assert list(result.protocol["validation_accuracy"].values()) == list(expected.validation_accuracy.values())
+    assert list(result.protocol["chosen"]["validation_accuracy"]) == ["0.1", "10"]
+    assert list(result.protocol["chosen"]["validation_accuracy"].values()) == list(
+        expected.validation_accuracy.values()
+    )
 
 
 def test_a_choice_at_the_end_of_the_grid_and_a_fit_that_did_not_converge_are_told() -> None:
@@ -27,7 +29,7 @@ def test_a_choice_at_the_end_of_the_grid_and_a_fit_that_did_not_converge_are_tol
     labels = ["red"] * 40 + ["green"] * 10 + ["purple"] * 10
     rows = labelled_rows(train_images=NoisyPictures(labels, seed=0), train_labels=labels)
     at_end = LinearProbeTask(**rows, c_grid=(1e-4, 1.0)).evaluate(ColourEmbedder())
-    assert at_end.protocol["c"] == 1.0
+    assert at_end.protocol["chosen"]["c"] == 1.0
     assert "smallest offered (C = 1): a wider grid may do better" in at_end.notes[0]
     assert LinearProbeTask(**rows, c_grid=(1.0,)).evaluate(ColourEmbedder()).notes == ()
     hurried = LinearProbeTask(**rows, c_grid=(1e5,), max_iterations=1).evaluate(ColourEmbedder())
