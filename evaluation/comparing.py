@@ -197,10 +197,10 @@ def _means(judged: Sequence[_Judged], left_out: list[str]) -> Iterator[_Judged]:
     for one in judged:
         by_metric.setdefault((one.task, one.metric), []).append(one)
     for (task, metric), several in by_metric.items():
-        if len(several) < 2:
-            continue
         models = list(dict.fromkeys(model for one in several for model in one.runs))
         everywhere = [model for model in models if all(model in one.runs for one in several)]
+        if len(several) < 2 or not everywhere:
+            continue
         for model in [model for model in models if model not in everywhere]:
             num_judged = sum(model in one.runs for one in several)
             left_out.append(f"mean of {task} {metric}: {model} was judged on {num_judged} of {len(several)} data sets")
