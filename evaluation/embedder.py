@@ -57,6 +57,11 @@ def precision_of(embedder: Embedder) -> str:
     return str(getattr(embedder, "precision", ""))
 
 
+def modalities_of(embedder: Embedder) -> tuple[str, ...]:
+    """Return what an embedder encodes, of ``image`` and ``text``; both for one that does not tell."""
+    return tuple(getattr(embedder, "modalities", ("image", "text")))
+
+
 @runtime_checkable
 class Truncating(Protocol):
     """An embedder that knows which texts it does not read to their end; the STS task says so where there are any."""

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, field_validator, model_validator
 
 from mmcl.recipe_data import ColumnsConfig, SourceConfig
 from mmcl.recipe_fields import Positive
 from mmcl.section import Section
+
+Corruption = Literal[
+    "gaussian_noise",
+    "shot_noise",
+    "impulse_noise",
+    "defocus_blur",
+    "motion_blur",
+    "fog",
+    "brightness",
+    "contrast",
+    "pixelate",
+    "jpeg_compression",
+]
 
 
 class RetrievalConfig(Section):
@@ -233,6 +246,76 @@ def _check_columns_have_data(task: Any) -> Any:
     return task
 
 
+class _ImageTaskConfig(Section):
+    """What tasks of pictures that learn nothing have in common."""
+
+    task: Literal["image_retrieval", "representation_health"]
+    name: str | None = None
+    """What to call it in results; by default that of its data."""
+    data: SourceConfig | None = None
+    """Rows to judge on; by default the validation rows."""
+    columns: ColumnsConfig | None = None
+    """Column roles of ``data``; by default those of the training data."""
+
+    @field_validator("data", mode="before")
+    @classmethod
+    def _source_from_path(cls, value: Any) -> Any:
+        return {"path": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _columns_have_data(self) -> _ImageTaskConfig:
+        _check_columns_have_data(self)
+        return self
+
+
+class ImageRetrievalConfig(_ImageTaskConfig):
+    """Pictures found by pictures: relevant are those of the same label, or without a label column of the same group."""
+
+    task: Literal["image_retrieval"] = "image_retrieval"
+    gallery: SourceConfig | None = None
+    """Pictures to search in, with the columns of ``data``; by default each picture of ``data`` is sought among its
+    others."""
+
+    @field_validator("gallery", mode="before")
+    @classmethod
+    def _gallery_from_path(cls, value: Any) -> Any:
+        return {"path": value} if isinstance(value, str) else value
+
+
+class RepresentationHealthConfig(_ImageTaskConfig):
+    """Figures of the embeddings alone: alignment, uniformity, spread, effective rank, modality gap."""
+
+    task: Literal["representation_health"] = "representation_health"
+
+
+class ImageCaptionSelectionConfig(Section):
+    """Choice between a picture's own caption and wrong ones, hard negatives (SugarCrepe, ARO); without those, between
+    the captions of two pictures that are a group (Winoground)."""
+
+    task: Literal["image_caption_selection"] = "image_caption_selection"
+    name: str | None = None
+    """What to call it in results; by default that of its data."""
+    data: SourceConfig
+    """Rows to judge on; a label column says which subset each is of."""
+    columns: ColumnsConfig | None = None
+    """Column roles of ``data``; by default those of the training data."""
+    language: str = "en"
+    """Of the captions, ISO 639-1, for results."""
+
+    @field_validator("data", mode="before")
+    @classmethod
+    def _source_from_path(cls, value: Any) -> Any:
+        return {"path": value} if isinstance(value, str) else value
+
+
+class RobustnessConfig(ZeroShotClassificationConfig):
+    """Zero-shot classification of corrupted pictures, at five strengths."""
+
+    task: Literal["robustness"] = "robustness"  # type: ignore[assignment]
+    corruptions: tuple[Corruption, ...] = Field(default=get_args(Corruption), min_length=1)
+    """Which; each at five strengths."""
+
+
 AnyTask = Annotated[
     RetrievalConfig
     | ZeroShotClassificationConfig
@@ -244,6 +327,10 @@ AnyTask = Annotated[
     | TextRetrievalConfig
     | BitextMiningConfig
     | TripletAccuracyConfig
-    | MultiLabelZeroShotConfig,
+    | MultiLabelZeroShotConfig
+    | ImageRetrievalConfig
+    | RepresentationHealthConfig
+    | ImageCaptionSelectionConfig
+    | RobustnessConfig,
     Field(discriminator="task"),
 ]

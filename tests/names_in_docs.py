@@ -72,6 +72,10 @@ REFERENCE = {
     "Bitext mining task": tasks.BitextMiningConfig,
     "Triplet accuracy task": tasks.TripletAccuracyConfig,
     "Multi-label zero-shot classification task": tasks.MultiLabelZeroShotConfig,
+    "Image retrieval task": tasks.ImageRetrievalConfig,
+    "Representation health task": tasks.RepresentationHealthConfig,
+    "Image-caption selection task": tasks.ImageCaptionSelectionConfig,
+    "Robustness task": tasks.RobustnessConfig,
 }
 
 
@@ -96,6 +100,9 @@ OTHER_NAMES = {
     *("reverse_f1", "reverse_accuracy"),
     *("cosine_accuracy_threshold", "cosine_f1_threshold", "ndcg_at_10", "mrr_at_10", "map_at_10", "reverse_ties"),
     *("recall_at_1", "recall_at_5", "recall_at_10"),
+    *("text_acc", "image_acc", "mean_per_subset_acc", "mean_corruption_acc1", "relative_drop", "modality_gap"),
+    *("image_uniformity", "image_spread", "image_effective_rank"),
+    *("text_uniformity", "text_spread", "text_effective_rank", "swap_obj", "add_att"),
     # normalisations of a tokenizer
     *("nmt_nfkc", "nmt_nfkc_cf"),
     *("cls_before_pooler",),

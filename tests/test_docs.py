@@ -97,6 +97,12 @@ def save_data(folder: Path) -> None:
     asked = [f"{caption(row)},{caption(row + 1)},{caption(row + 7)}" for row in range(20)]
     (folder / "questions.csv").write_text("\n".join(["question,answer,wrong", *asked]) + "\n")
     save_texts(folder)
+    chosen = [
+        f"images/{row}.jpg,{caption(row)},{caption(row + 1)},{('swap_obj', 'add_att')[row % 2]}" for row in range(20)
+    ]
+    (folder / "sugarcrepe.csv").write_text("\n".join(["image,caption,wrong,kind", *chosen]) + "\n")
+    pairs = [f"images/{row}.jpg,{caption(row)},{row // 2}" for row in range(20)]
+    (folder / "winoground.csv").write_text("\n".join(["image,caption,example", *pairs]) + "\n")
     for number, name in enumerate(("cat", "dog", "hat", "shirt", "shoe") * 4):
         save_picture(folder / f"photos/{'test' if number < 10 else 'train'}/{name}/{number}.jpg", number)
     for artist in ("noto", "emojitwo"):

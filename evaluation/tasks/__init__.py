@@ -8,7 +8,9 @@ from evaluation.tasks.knn import KNNTask
 from evaluation.tasks.linear_probe import LinearProbeTask
 from evaluation.tasks.multilabel_zeroshot_classification import MultiLabelZeroShotTask
 from evaluation.tasks.pair_classification import PairClassificationTask
+from evaluation.tasks.representation_health import RepresentationHealthTask
 from evaluation.tasks.retrieval import RetrievalTask
+from evaluation.tasks.robustness import RobustnessTask
 from evaluation.tasks.sts import STSTask
 from evaluation.tasks.task import Task
 from evaluation.tasks.text_retrieval import TextRetrievalTask
@@ -24,7 +26,9 @@ __all__ = [
     "LinearProbeTask",
     "MultiLabelZeroShotTask",
     "PairClassificationTask",
+    "RepresentationHealthTask",
     "RetrievalTask",
+    "RobustnessTask",
     "STSTask",
     "Task",
     "TextRetrievalTask",

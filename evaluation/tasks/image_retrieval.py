@@ -139,6 +139,7 @@ class ImageRetrievalTask:
             examples={
                 "id": example_ids(self.ids, len(self.images), self.dataset)[rows],
                 "rank": found.ranks,
+                "recall@1": hits[:, 0],
                 "map@r": found.map_at_r,
                 "map": found.average_precision,
             }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -101,12 +102,19 @@ class ZeroShotClassificationTask:
                 f"first: picture {bare[0]}"
             )
         example_ids(self.ids, len(self.images), self.dataset)
-        check_classes(self._classes(), map(str, self.labels), self.templates, self.language, self.dataset)
+        check_classes(self.classes, map(str, self.labels), self.templates, self.language, self.dataset)
 
-    def _classes(self) -> dict[str, str]:
+    @property
+    def classes(self) -> dict[str, str]:
+        """The name of each label, in the order of the classes."""
         if self.class_names is not None:
             return {str(label): name for label, name in self.class_names.items()}
         return {label: label for label in sorted(set(map(str, self.labels or ())))}
+
+    @cached_property
+    def prompts(self) -> list[str]:
+        """The filled templates, class by class; the same list each time, so that an embedder may remember them."""
+        return fill_templates(list(self.classes.values()), templates_of(self.templates, self.language))
 
     def evaluate(self, embedder: Embedder) -> TaskResult:
         """Return the metrics with intervals and chance, per-example outcomes, and what a report shows.
@@ -114,8 +122,8 @@ class ZeroShotClassificationTask:
         Raises:
             EvaluationError: embeddings that are not what the protocol promises.
         """
-        classes = self._classes()
-        prompts = fill_templates(list(classes.values()), templates_of(self.templates, self.language))
+        classes = self.classes
+        prompts = self.prompts
         images = embed_images(embedder, self.images)
         weights = class_weights(embed_texts(embedder, prompts), len(classes))
         index_of = {label: index for index, label in enumerate(classes)}
@@ -153,7 +161,7 @@ class ZeroShotClassificationTask:
         )
 
     def _intervals(self, ranked: ClassRanks, labels: NDArray[np.int64], names: list[str]) -> dict[str, Interval]:
-        statistic = _resampled_metrics(ranked, labels, num_classes=len(self._classes()))
+        statistic = _resampled_metrics(ranked, labels, num_classes=len(self.classes))
         found = bootstrap_intervals(statistic, len(labels), self.groups, resamples=self.resamples, seed=self.seed)
         every = dict(zip(METRICS, found, strict=True)) if found else {}
         return {name: every[name] for name in names if name in every}
@@ -161,7 +169,7 @@ class ZeroShotClassificationTask:
     def _exhibits(
         self, images: Embeddings, weights: Embeddings, labels: NDArray[np.int64], ranked: ClassRanks
     ) -> Exhibits:
-        names = shown_names(self._classes().values())
+        names = shown_names(self.classes.values())
         judged = JudgedPictures(self.images, [names[label] for label in labels])
         pictures = Side(images, labels, judged.item)
         classes = Side(weights, np.arange(len(names)), lambda index: Item(text=names[index]))

@@ -19,7 +19,8 @@ Task = Annotated[
     typer.Option(
         "--task",
         "-t",
-        help="retrieval, zeroshot_classification, knn, linear_probe, few_label; of texts alone sts, "
+        help="retrieval, zeroshot_classification, multilabel_zeroshot_classification, knn, linear_probe, few_label, "
+        "image_retrieval, image_caption_selection, robustness, representation_health; of texts alone sts, "
         "pair_classification, text_retrieval, bitext_mining, triplet_accuracy. May be repeated.",
     ),
 ]

@@ -14,6 +14,7 @@ from evaluation import (
     LinearProbeTask,
     MultiLabelZeroShotTask,
     RetrievalTask,
+    RobustnessTask,
     TaskResult,
     ZeroShotClassificationTask,
 )
@@ -30,13 +31,17 @@ from mmcl.recipe_data import DEFAULT_MAX_PIXELS, ColumnsConfig, SourceConfig
 from mmcl.recipe_tasks import (
     AnyTask,
     FewLabelConfig,
+    ImageRetrievalConfig,
     KNNConfig,
     LinearProbeConfig,
     MultiLabelZeroShotConfig,
+    RepresentationHealthConfig,
     RetrievalConfig,
+    RobustnessConfig,
     TextTaskConfig,
     ZeroShotClassificationConfig,
 )
+from mmcl.training.judge_images import ImageTask, ImageTaskConfig, build_image_task
 from mmcl.training.judge_labels import build_multilabel_task
 from mmcl.training.judge_texts import NEEDS, TextTask, build_text_task
 from mmcl.training.judge_zeroshot import build_zeroshot_task
@@ -47,9 +52,20 @@ Item = TypeVar("Item")
 
 LabelledImagesConfig = KNNConfig | LinearProbeConfig | FewLabelConfig
 LabelledImagesTask = KNNTask | LinearProbeTask | FewLabelTask
-AnyBuiltTask = RetrievalTask | ZeroShotClassificationTask | LabelledImagesTask | TextTask | MultiLabelZeroShotTask
+AnyBuiltTask = (
+    RetrievalTask
+    | ZeroShotClassificationTask
+    | RobustnessTask
+    | LabelledImagesTask
+    | ImageTask
+    | TextTask
+    | MultiLabelZeroShotTask
+)
 
-NAMED_BY_TASK = ("knn", "linear_probe", "few_label", "pair_classification", "bitext_mining", "triplet_accuracy")
+NAMED_BY_TASK = (
+    *("knn", "linear_probe", "few_label", "pair_classification", "bitext_mining", "triplet_accuracy"),
+    *("image_retrieval", "image_caption_selection", "robustness"),
+)
 """Tasks whose metrics the log names by task as well: several of them give an accuracy on the same data."""
 
 
@@ -116,9 +132,15 @@ def build_tasks(
         elif isinstance(config, ZeroShotClassificationConfig):
             labels = _labels(rows, config.task)
             groups = _dependent_groups(rows, labels)
-            tasks.append(build_zeroshot_task(config, rows, labels, name, groups, f"{key}.{number}", tell))
+            task = build_zeroshot_task(config, rows, labels, name, groups, f"{key}.{number}", tell)
+            if isinstance(config, RobustnessConfig):
+                tasks.append(RobustnessTask(zeroshot=task, corruptions=config.corruptions))
+            else:
+                tasks.append(task)
         elif isinstance(config, MultiLabelZeroShotConfig):
             tasks.append(build_multilabel_task(config, rows, name, f"{key}.{number}"))
+        elif isinstance(config, ImageTaskConfig):
+            tasks.append(build_image_task(config, rows, name, config.columns or columns, max_pixels, f"{key}.{number}"))
         elif isinstance(config, LabelledImagesConfig):
             tasks.append(_labelled_images_task(config, opened.to_learn_from(config, number, train), rows, name))
         if file_name(name, config.task) in names:
@@ -142,8 +164,8 @@ def check_modalities(configs: Sequence[AnyTask], modalities: Sequence[str], key:
         UserError: naming the task and what is missing.
     """
     for number, config in enumerate(configs):
-        needs_text = not isinstance(config, LabelledImagesConfig)
-        needs_image = not isinstance(config, TextTaskConfig)
+        needs_text = not isinstance(config, LabelledImagesConfig | ImageRetrievalConfig | RepresentationHealthConfig)
+        needs_image = not isinstance(config, TextTaskConfig | RepresentationHealthConfig)
         for modality in (*(("image",) if needs_image else ()), *(("text",) if needs_text else ())):
             if modality not in modalities:
                 tower = f"a{'n' if modality == 'image' else ''} {modality} tower"
