@@ -56,6 +56,9 @@ def init(
         found = inspect_data(source, columns, model, typer.echo, progress)
     if found.unused_columns:
         typer.echo(f"not used: {', '.join(found.unused_columns)}")
+    negatives = [name for name in found.unused_columns if name.lower().startswith("negative")]
+    if negatives and found.base == "text/pairs":
+        typer.echo(f"hard negatives: to learn from them too, set data.columns.negatives=[{','.join(negatives)}]")
     for table in _tables_beside(data) if found.look.roles.text is None else []:
         typer.echo(f"not read: {table}, which lies beside the pictures; mmcl init {shlex.quote(str(table))} reads it")
     held_out = hold_out(found.look)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import logging
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +34,9 @@ _METADATA_NAMES = frozenset({"metadata.csv", "metadata.jsonl", "metadata.parquet
 _SPLIT_NAMES = frozenset({"train", "training", "validation", "valid", "val", "dev", "test", "testing"})
 _HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
 _NUM_LOOKED_AT = 2_000  # enough entries of a folder to see what it holds
+
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -153,6 +157,14 @@ def _locate_folder(folder: Path, file_format: str, split: str | None, key: str) 
     files = sorted(file for suffix in suffixes for file in folder.rglob(f"*{suffix}"))
     if not files:
         raise UserError(f"{key}.path: {folder} holds no {' or '.join(suffixes)} files, which {key}.format asks for")
+    if file_format == "auto" and found != "text" and (texts := sorted(folder.rglob("*.txt"))):
+        _log.warning(
+            "%s is read by its %s files; its %s .txt files are not read, the first is %s (format: text reads those)",
+            folder,
+            found,
+            f"{len(texts):,}",
+            texts[0].relative_to(folder),
+        )
     return Location(found, tuple(files), folder)
 
 

@@ -198,6 +198,18 @@ def test_pairs_of_texts_become_a_recipe_for_pairs(
     assert code == 0, err
 
 
+def test_a_column_of_hard_negatives_is_offered_and_can_be_taken(here: Path, mmcl: Main, models: Path) -> None:
+    rows = [{"anchor": _caption(row), "positive": f"x {row}", "negatives": f"y {row}"} for row in range(20)]
+    write_lines(here / "pairs.jsonl", rows)
+    code, out, err = mmcl("init", "pairs.jsonl", "--model", str(models / "text"))
+    assert code == 0, err
+    offer = "data.columns.negatives=[negatives]"
+    assert f"hard negatives: to learn from them too, set {offer}" in out.splitlines()
+    code, out, err = mmcl("train", "pairs.yaml", offer, "--dry-run")
+    assert code == 0, err
+    assert "negatives <- negatives" in out
+
+
 def test_pairs_that_a_run_would_stop_at_are_told_of(here: Path, mmcl: Main, models: Path) -> None:
     rows = [{"anchor": _caption(row), "positive": f"x {row}", "score": "good" if row else "1.5"} for row in range(20)]
     write_lines(here / "pairs.jsonl", rows)

@@ -130,11 +130,15 @@ def test_folders_of_splits_are_splits(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("other", ["rows.csv", "rows.jsonl"])
-def test_data_files_win_over_texts_beside_them(tmp_path: Path, other: str) -> None:
+def test_data_files_win_over_texts_beside_them_and_it_is_said(
+    tmp_path: Path, other: str, caplog: pytest.LogCaptureFixture
+) -> None:
     for name in ("LICENSE.txt", other, "zzz.txt"):
         (tmp_path / name).write_text("x")
     location = locate(str(tmp_path), "auto", None, "data.train")
     assert [file.name for file in location.files] == [other]
+    (said,) = caplog.messages
+    assert f"read by its {other[5:]} files; its 2 .txt files are not read, the first is LICENSE.txt" in said
 
 
 def test_folder_of_texts(tmp_path: Path) -> None:
