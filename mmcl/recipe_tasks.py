@@ -217,10 +217,12 @@ class MultiLabelZeroShotConfig(Section):
     separator: str | None = Field(default=None, min_length=1)
     """What stands between the labels of a row whose cell is one text, such as ``;``; a cell that is a list needs
     none."""
-    class_names: dict[str, str] | None = None
-    """How to call each label in a prompt; by default the label itself."""
-    templates: tuple[str, ...] = ("a photo of a {}.",)
-    """Prompts with ``{}`` for the class name."""
+    class_names: str | tuple[str, ...] | dict[str, str] | None = None
+    """How to call each label in a prompt, as of zero-shot classification."""
+    templates: str | tuple[str, ...] | None = None
+    """Prompts with ``{}`` for the class name, or a set of them, as of zero-shot classification."""
+    language: str = "en"
+    """Of class names and templates, ISO 639-1: published sets are taken in it."""
 
     @field_validator("data", mode="before")
     @classmethod

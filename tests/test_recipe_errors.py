@@ -59,7 +59,7 @@ def mistakes(text: str, recipe: type[Section] = Recipe) -> list[str]:
         ),
         (
             "evaluate: [{task: retrieval, templates: [x]}]",
-            "evaluate.0.templates: unknown key (task, name, data, columns).",
+            "evaluate.0.templates: unknown key (task, name, data, columns, language).",
         ),
         (
             "schedule: cosin",

@@ -84,7 +84,7 @@ class EvaluationRows:
         left_out: the rows that cannot be used, with reasons.
         pictures: one hash per row, equal for rows that show the same pixels; empty where pictures or texts lack. Of
             several sources, a row of one that has no texts has an empty hash.
-        label_names: what all labels are called, in order, where the label is an integer class column; else empty.
+        label_names: what all labels are called, in order, where they are integer classes; else empty.
         class_prompts: what came with the rows for prompts of their classes, in CLIP_benchmark's layout; else None.
     """
 
@@ -275,7 +275,7 @@ def _read_rows(
         left_out=tuple(left_out),
         pictures=tuple(hashes[position] for position in positions.tolist()) if hashes else (),
         label_lists=_label_lists(source, roles, positions),
-        label_names=roles.label_names or (),
+        label_names=roles.label_names or roles.labels_names or (),
         class_prompts=source.class_prompts,
     )
 

@@ -138,7 +138,7 @@ def build_tasks(
             else:
                 tasks.append(task)
         elif isinstance(config, MultiLabelZeroShotConfig):
-            tasks.append(build_multilabel_task(config, rows, name, f"{key}.{number}"))
+            tasks.append(build_multilabel_task(config, rows, name, f"{key}.{number}", tell))
         elif isinstance(config, ImageTaskConfig):
             tasks.append(build_image_task(config, rows, name, config.columns or columns, max_pixels, f"{key}.{number}"))
         elif isinstance(config, LabelledImagesConfig):

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from evaluation import EvaluationError, MultiLabelZeroShotTask
 from mmcl.data.evaluation_rows import EvaluationRows
 from mmcl.errors import UserError
 from mmcl.recipe_tasks import MultiLabelZeroShotConfig
+from mmcl.training.judge_zeroshot import names_of_classes, templates_for
 
 
 def build_multilabel_task(
-    config: MultiLabelZeroShotConfig, rows: EvaluationRows, name: str, key: str = "evaluate.0"
+    config: MultiLabelZeroShotConfig,
+    rows: EvaluationRows,
+    name: str,
+    key: str = "evaluate.0",
+    tell: Callable[[str], None] = lambda line: None,
 ) -> MultiLabelZeroShotTask:
     """Make the task of its part of a recipe and its rows.
 
@@ -18,6 +25,7 @@ def build_multilabel_task(
         rows: what it judges on.
         name: what results call it.
         key: where the recipe has it.
+        tell: called with a line about names and templates that came with the data.
 
     Raises:
         UserError: rows without lists of labels or pictures, or names that fit no label.
@@ -26,14 +34,15 @@ def build_multilabel_task(
     if rows.label_lists is None:
         raise UserError(f"{key}: {config.task} needs rows with lists of labels; give it data of its own")
     labels = [_split(cell, config.separator, rows.name, key) for cell in rows.label_lists]
-    names = config.class_names or {}
-    classes = sorted({*names, *(label for each in labels for label in each)})
+    named = config.class_names if isinstance(config.class_names, dict) else {}
+    classes = sorted({*named, *(label for each in labels for label in each)})
     try:
         return MultiLabelZeroShotTask(
             images=rows.images,
             labels=labels,
-            class_names={label: names.get(label, label) for label in classes},
-            templates=config.templates,
+            class_names=names_of_classes(config, rows, classes, f"{key}.class_names"),
+            templates=templates_for(config, rows, tell),
+            language=config.language,
             dataset=name,
             split=rows.split,
             groups=rows.groups,

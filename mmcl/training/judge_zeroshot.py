@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from evaluation import EvaluationError, ZeroShotClassificationTask, class_name_set
 from mmcl.data.evaluation_rows import EvaluationRows
 from mmcl.errors import UserError, did_you_mean
-from mmcl.recipe_tasks import ZeroShotClassificationConfig
+from mmcl.recipe_tasks import MultiLabelZeroShotConfig, ZeroShotClassificationConfig
 
 DEFAULT_TEMPLATES = ("a photo of a {}.",)
 
@@ -35,19 +35,12 @@ def build_zeroshot_task(
     Raises:
         UserError: names or templates that do not fit the rows, or a set that there is not.
     """
-    templates = config.templates
-    if templates is None:
-        came = rows.class_prompts.templates if rows.class_prompts else ()
-        templates = came or DEFAULT_TEMPLATES
-        if rows.class_prompts:
-            said = f"{len(came)} templates" if came else f'no templates, "{DEFAULT_TEMPLATES[0]}" is used'
-            tell(f"{rows.name}: with the data came {len(rows.class_prompts.class_names)} class names and {said}")
     try:
         return ZeroShotClassificationTask(
             images=rows.images,
             labels=labels,
-            class_names=_class_names(config, rows, labels, f"{key}.class_names"),
-            templates=templates,
+            class_names=names_of_classes(config, rows, sorted(set(labels)), f"{key}.class_names"),
+            templates=templates_for(config, rows, tell),
             dataset=name,
             split=rows.split,
             language=config.language,
@@ -58,16 +51,43 @@ def build_zeroshot_task(
         raise UserError(f"{key}: {error}") from error
 
 
-def _class_names(
-    config: ZeroShotClassificationConfig, rows: EvaluationRows, labels: Sequence[str], key: str
+def templates_for(
+    config: ZeroShotClassificationConfig | MultiLabelZeroShotConfig, rows: EvaluationRows, tell: Callable[[str], None]
+) -> Sequence[str] | str:
+    """Return the templates of a task: its own, else those that came with its rows, which is told, else the default."""
+    if config.templates is not None:
+        return config.templates
+    if rows.class_prompts is None:
+        return DEFAULT_TEMPLATES
+    came = rows.class_prompts.templates
+    said = f"{len(came)} templates" if came else f'no templates, "{DEFAULT_TEMPLATES[0]}" is used'
+    tell(f"{rows.name}: with the data came {len(rows.class_prompts.class_names)} class names and {said}")
+    return came or DEFAULT_TEMPLATES
+
+
+def names_of_classes(
+    config: ZeroShotClassificationConfig | MultiLabelZeroShotConfig,
+    rows: EvaluationRows,
+    classes: Sequence[str],
+    key: str,
 ) -> dict[str, str]:
-    """Return the names by label, in the order of the classes."""
+    """Return the names of a task's classes by label, in the order of the classes.
+
+    Args:
+        config: has the names, or its rows have.
+        rows: to judge on.
+        classes: the labels there are, sorted, which have their own names where nothing says else.
+        key: of the recipe, for messages.
+
+    Raises:
+        UserError: names that do not fit the labels.
+        EvaluationError: a published set that there is not.
+    """
     given = config.class_names
     if given is None and rows.class_prompts is not None:
         given = rows.class_prompts.class_names
     if isinstance(given, str):
         given = class_name_set(given, config.language)
-    classes = sorted(set(labels))
     if isinstance(given, tuple):
         return _in_order(given, rows, classes, key)
     names = given or {}

@@ -147,3 +147,10 @@ def class_samples(*numbers: int, suffix: str = "webp") -> list[dict[str, bytes]]
     """A sample of each of these classes, its picture unlike the others."""
     form = {"webp": "WEBP", "jpg": "JPEG", "png": "PNG"}[suffix]
     return [{"cls": str(n).encode(), suffix: encoded(picture(i), form)} for i, n in enumerate(numbers)]
+
+
+def npy(values: object) -> bytes:
+    """The numbers as a .npy file's bytes."""
+    buffer = io.BytesIO()
+    np.save(buffer, np.asarray(values))
+    return buffer.getvalue()

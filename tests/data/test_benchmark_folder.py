@@ -1,11 +1,9 @@
 from __future__ import annotations
 
-import io
 import re
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from mmcl.data.benchmark_folder import ClassPrompts, labels_of
@@ -14,7 +12,7 @@ from mmcl.data.images import decode_image
 from mmcl.data.sources import Source, open_source
 from mmcl.errors import UserError
 from mmcl.recipe_data import ColumnsConfig, SourceConfig
-from tests.data.builders import class_samples, encoded, picture, write_benchmark, write_shard
+from tests.data.builders import class_samples, encoded, npy, picture, write_benchmark, write_shard
 
 pytestmark = pytest.mark.usefixtures("empty_cache")
 
@@ -30,12 +28,6 @@ def _open(folder: Path, key: str = "evaluate.0.data", **options: Any) -> Source:
 
 def _rows(folder: Path, **options: Any) -> EvaluationRows:
     return open_evaluation_rows(SourceConfig(path=str(folder), **options), ColumnsConfig(), key="evaluate.0.data")
-
-
-def npy(values: object) -> bytes:
-    buffer = io.BytesIO()
-    np.save(buffer, np.asarray(values))
-    return buffer.getvalue()
 
 
 def test_classes_names_templates_and_split_come_with_the_folder(tmp_path: Path) -> None:

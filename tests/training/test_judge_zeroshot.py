@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from evaluation import ZeroShotClassificationTask
+from evaluation import MultiLabelZeroShotTask, ZeroShotClassificationTask
 from mmcl.errors import UserError
 from mmcl.recipe import Recipe
 from mmcl.training.judge import build_tasks
-from tests.data.builders import class_samples, write_benchmark, write_lines, write_pictures
+from tests.data.builders import class_samples, encoded, npy, picture, write_benchmark, write_lines, write_pictures
 from tests.evaluation.fakes import ColourEmbedder
 
 
@@ -51,6 +51,22 @@ def test_data_without_templates_say_which_is_used(tmp_path: Path) -> None:
     (folder / "zeroshot_classification_templates.txt").unlink()
     assert build(folder, said).templates == ("a photo of a {}.",)
     assert said == ['x: with the data came 2 class names and no templates, "a photo of a {}." is used']
+
+
+def test_pictures_with_several_labels_are_judged_in_clip_benchmarks_layout(tmp_path: Path) -> None:
+    samples = [{"png": encoded(picture(i)), "npy": npy(targets)} for i, targets in enumerate([[0, 1], [1, 1], [0, 0]])]
+    folder = write_benchmark(tmp_path / "wds_voc", [samples])
+    (folder / "dataset_type.txt").write_text("multilabel")
+    task = {"task": "multilabel_zeroshot_classification", "data": str(folder)}
+    recipe = Recipe.model_validate({"data": "unused", "evaluate": [task]})
+    said: list[str] = []
+    (built,) = build_tasks(recipe.evaluate, recipe.data.columns, tell=said.append)
+    assert isinstance(built, MultiLabelZeroShotTask)
+    assert built.labels == [["black dog"], ["cat", "black dog"], []]
+    assert built.class_names == {"cat": "cat", "black dog": "black dog"}
+    assert built.templates == ("a photo of a {c}.", "a {c}")
+    assert said == ["wds_voc: with the data came 2 class names and 2 templates"]
+    assert built.evaluate(ColourEmbedder()).num_examples == 3
 
 
 def test_a_list_of_names_goes_by_the_numbers_of_the_classes(tmp_path: Path) -> None:
