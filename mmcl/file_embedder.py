@@ -84,6 +84,7 @@ class FileEmbedder:
             return self._by_order(self._in_order, images)
         keys: list[str | int]
         if isinstance(images, LazyPictures):
+            self._check_positions(images)
             keys = [self._key_of(images, int(position)) for position in images.positions]
         else:
             keys = [self._known([str(image)]) for image in images]
@@ -111,6 +112,14 @@ class FileEmbedder:
                 " order; a .parquet file with a column image or id may have others"
             )
         return rows[positions]
+
+    def _check_positions(self, images: LazyPictures) -> None:
+        last = max((key for key in self._pictures if isinstance(key, int)), default=-1)
+        if last >= images.reader.num_rows:
+            raise UserError(
+                f"{self.name} has an embedding of row {last:,}, and {images.reader.source.name} only"
+                f" {images.reader.num_rows:,} rows: it is of other data; a column image tells rows of several apart"
+            )
 
     def _key_of(self, images: LazyPictures, position: int) -> str | int:
         reader = images.reader

@@ -58,7 +58,7 @@ def _digest(value: Any) -> str:
         return _joined([b"mapping", *(_one(part) for item in value.items() for part in item)])
     if isinstance(value, Sequence) and not isinstance(value, (str, bytes)):
         return _joined([_one(item) for item in value])
-    return _joined([_one(value)])
+    return _joined([b"one", _one(value)])
 
 
 def _joined(sums: Sequence[bytes]) -> str:

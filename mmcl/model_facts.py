@@ -10,7 +10,7 @@ from mmcl.file_embedder import FileEmbedder, is_embeddings_file
 from mmcl.towers.description import Description, is_saved
 from mmcl.towers.joint import check_joint
 from mmcl.towers.loading import load_config
-from mmcl.towers.open_clip import is_open_clip_name, open_clip_has_bias
+from mmcl.towers.open_clip import check_open_clip, is_open_clip_name
 from mmcl.towers.sentence_model import UnknownModulesError, find_sentence_model
 from mmcl.towers.source import resolve_folder
 from mmcl.towers.towers import MODALITIES, Modality
@@ -61,7 +61,7 @@ def _modalities(place: str) -> tuple[Modality, ...]:
             return ("text",)
         return MODALITIES if description.single is None else (description.single["modality"],)
     if is_open_clip_name(place):
-        open_clip_has_bias(place)  # which reads its configuration
+        check_open_clip(place)
         return MODALITIES
     try:
         if find_sentence_model(place) is not None:

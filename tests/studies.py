@@ -17,7 +17,7 @@ from tests.tiny import save_tokenizer, vit_bert_pair
 def save_models(folder: Path, names: Sequence[str] = ("a", "b")) -> list[str]:
     """Export pairs of different weights as ``folder/<name>``."""
     tokenizer = save_tokenizer(folder / "tokenizer")
-    for seed, name in enumerate(names):
+    for seed, name in enumerate(names, start=1):
         export_model(build_model(vit_bert_pair(tokenizer), seed=seed), folder / name, ModelCardFacts(name))
     return [str(folder / name) for name in names]
 

@@ -99,7 +99,7 @@ def _study(values: dict[str, Any], **fields: Any) -> StudyConfig:
     from mmcl.study_config import study_of
 
     given = {name: values[name] for name in _OF_STUDIES if values[name] is not None}
-    fields |= {"suite": values["suite"], "tasks": values["task"] if values["suite"] else None}
+    fields |= {"suite": values["suite"], "tasks": values["task"] or None if values["suite"] else None}
     return study_of({"models": values["models"], **given, **fields})
 
 

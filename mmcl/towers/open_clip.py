@@ -167,6 +167,20 @@ def open_clip_has_bias(name: str) -> bool:
         return "init_logit_bias" in open_clip.get_model_config(source)
 
 
+def check_open_clip(name: str) -> None:
+    """Make sure that open_clip knows an architecture and its weights, without loading them.
+
+    Args:
+        name: one that `is_open_clip_name`.
+
+    Raises:
+        UserError: an unknown architecture or tag, or a configuration that cannot be had.
+    """
+    source, _ = _parse(name, pretrained=True)
+    with _asking_open_clip(name):
+        open_clip.get_model_config(source)
+
+
 def load_open_clip_tokenizer(name: str) -> OpenClipTokenizer:
     """Return the tokenizer of an open_clip model without the model; it pads every text to its longest.
 

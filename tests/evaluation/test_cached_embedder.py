@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from evaluation import CachedEmbedder, Described, Embedder
@@ -58,3 +60,29 @@ def test_it_is_an_embedder_and_says_what_the_inner_one_says() -> None:
     described = CachedEmbedder(inner)
     assert isinstance(described, Described)
     assert (described.pretrained, described.preprocessing, described.precision) == ("laion", {"size": 8}, "bf16")
+
+
+class Store:
+    """Keeps embeddings by what was encoded."""
+
+    def __init__(self) -> None:
+        self.kept: dict[tuple[str, int], np.ndarray] = {}
+
+    def load(self, items: Any, kind: str) -> Any:
+        return self.kept.get((kind, len(items)))
+
+    def save(self, items: Any, kind: str, rows: Any) -> None:
+        self.kept[kind, len(items)] = rows
+
+
+def test_a_store_is_asked_first_and_given_what_was_made() -> None:
+    store, texts = Store(), ["a", "b"]
+    made = CachedEmbedder(ColourEmbedder(), store).encode_texts(texts)
+    pictures = LazyPictures(["red"])
+    CachedEmbedder(ColourEmbedder(), store).encode_images(pictures)
+    assert set(store.kept) == {("texts", 2), ("images", 1)}
+    store.kept["texts", 2] = made * 2
+    second = CachedEmbedder(ColourEmbedder(), store)
+    np.testing.assert_array_equal(second.encode_texts(texts), made * 2)
+    assert second.knows_images(pictures)
+    assert not second.knows_images(LazyPictures(["red", "blue"]))
