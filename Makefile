@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .PHONY: help quickstart test lint methods labels joint joint-weights forgetting sentences cross-lingual losses input \
-	sentence-step clean
+	evaluation-speed sentence-step clean
 
 help:
 	@echo "make quickstart   train a small CLIP from scratch, judge it, write a report (about five minutes on two cores)"
@@ -18,6 +18,7 @@ help:
 	@echo "make forgetting EMOJI=... CLOTHING=...   what eight ways to fine-tune gain and forget: docs/forgetting.md (about three quarters of an hour)"
 	@echo "make losses       the losses beside open_clip, sentence-transformers and lightly (about a quarter of an hour)"
 	@echo "make input        JPEG files to batches, beside open_clip's transform, interleaved (about four minutes)"
+	@echo "make evaluation-speed   ranks and zero-shot classifiers beside open_clip and FAISS (about half an hour; needs faiss-cpu)"
 	@echo "make sentences TEXT=...   sentence encoders from scratch, judged by STS-B in two languages: docs/sts.md (under an hour on two busy cores)"
 	@echo "make cross-lingual EMOJI=...   drawings with names in two languages: docs/cross-lingual.md (about five minutes)"
 	@echo "make sentence-step [SENTENCES=...]   a step of SimCSE beside sentence-transformers' trainer"
@@ -58,6 +59,9 @@ cross-lingual: $(READY)
 
 losses input: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.$@
+
+evaluation-speed: $(READY)
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.evaluation
 
 sentence-step: $(READY)
 	$(BIN)/python -m benchmarks.sentences $(if $(SENTENCES),--sentences $(SENTENCES))
