@@ -89,7 +89,8 @@ def rank_best_own(
     lonely = np.flatnonzero(np.diff(own.indptr) == 0)
     if len(lonely):
         raise EvaluationError(f"{len(lonely)} of {len(queries)} queries have no candidate of their own: {lonely[0]}")
-    lists = Own(np.arange(len(queries)), own.indptr.astype(np.int64), own.sorted_indices().indices.astype(np.int64))
+    starts, indices = (part.astype(np.int64) for part in (own.indptr, own.sorted_indices().indices))
+    lists = Own(np.arange(len(queries)), starts, indices, len(candidates))
     rivals, _ = count_rivals(queries, candidates, lists, max_elements=max_elements)
     return _ranks(rivals, lists.counts(), len(candidates))
 

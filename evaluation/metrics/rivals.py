@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,31 +36,36 @@ class Own:
         lists: ``(Q,)`` int64, the list of each query.
         starts: ``(L + 1,)`` int64, where each list begins and the last one ends.
         candidates: ``(P,)`` int64, list after list, ascending within each.
+        num_candidates: M, those of all queries.
     """
 
     lists: NDArray[np.int64]
     starts: NDArray[np.int64]
     candidates: NDArray[np.int64]
+    num_candidates: int
 
     @classmethod
     def by_group(cls, query_groups: NDArray[np.int64], candidate_groups: NDArray[np.int64]) -> Own:
         """Return as own what is of the query's group, by ``(Q,)`` and ``(M,)`` groups from 0."""
         num_groups = 1 + max(query_groups.max(), candidate_groups.max())
         ends = np.bincount(candidate_groups, minlength=num_groups).cumsum()
-        return cls(query_groups, np.concatenate([[0], ends]), candidate_groups.argsort(kind="stable"))
+        order = candidate_groups.argsort(kind="stable")
+        return cls(query_groups, np.concatenate([[0], ends]), order, len(order))
 
     def counts(self) -> NDArray[np.int64]:
         """Return ``(Q,)``, how many candidates are each query's own."""
         return np.diff(self.starts)[self.lists]
 
-    def keys(self, num_candidates: int) -> NDArray[np.int64]:
-        """Return ``(P,)`` ascending: list and candidate as one number, by which `pairs` finds those of a tile."""
-        return np.repeat(np.arange(len(self.starts) - 1), np.diff(self.starts)) * num_candidates + self.candidates
+    @cached_property
+    def _keys(self) -> NDArray[np.int64]:
+        """``(P,)`` ascending: list and candidate as one number."""
+        lists = np.repeat(np.arange(len(self.starts) - 1), np.diff(self.starts))
+        return lists * self.num_candidates + self.candidates
 
-    def pairs(self, keys: NDArray[np.int64], num_candidates: int, rows: slice, columns: slice) -> Pairs:
+    def pairs(self, rows: slice, columns: slice) -> Pairs:
         """Return the places in a tile, counted from its corner, where a query meets a candidate of its own."""
-        first = self.lists[rows] * num_candidates
-        low, high = (np.searchsorted(keys, first + end) for end in (columns.start, columns.stop))
+        first = self.lists[rows] * self.num_candidates
+        low, high = (np.searchsorted(self._keys, first + end) for end in (columns.start, columns.stop))
         counts = high - low
         places = np.arange(counts.sum()) + np.repeat(low - (counts.cumsum() - counts), counts)
         return np.repeat(np.arange(len(counts)), counts), self.candidates[places] - columns.start
@@ -98,18 +104,17 @@ def count_rivals(
     """
     check_spaces(queries, candidates)
     matrix = _Matrix(queries, candidates)
-    keys = own.keys(len(candidates))
     tiles = list(_tiles(len(queries), len(candidates), max_elements))
     best = np.full(len(queries), -np.inf, np.float32), np.full(len(candidates), -np.inf, np.float32)
     for rows, columns in tiles:
-        places = own.pairs(keys, len(candidates), rows, columns)
+        places = own.pairs(rows, columns)
         scores = matrix.exact_at(rows, columns, places)
         for highest, part, place in zip(best, (rows, columns), places, strict=True):
             np.maximum.at(highest[part], place, scores)
     sides = _Side(best[0], matrix.error_of_rows), _Side(best[1], matrix.error_of_columns)
     for rows, columns in tiles:
         scores = matrix.product(rows, columns)
-        scores[own.pairs(keys, len(candidates), rows, columns)] = -np.inf  # what is left are the rivals
+        scores[own.pairs(rows, columns)] = -np.inf  # what is left are the rivals
         for axis, (side, part) in enumerate(zip(sides, (rows, columns), strict=True)):
             places = side.compare(scores, part, axis)
             side.settle(matrix.exact_at(rows, columns, places), part, places[axis])
@@ -138,11 +143,13 @@ class _Matrix:
         norms = [_norms(side) for side in (queries, candidates)]
         # A sum of D products, in whatever order, fused or not, is off by no more than D / (1 - D u) roundings of
         # u = 2^-24, each relative to sum |q_d c_d| <= |q| |c| (Higham, Accuracy and Stability of Numerical Algorithms,
-        # section 3.1). Four more: of float64 inputs to float32, of the score, and some to spare.
-        share = (queries.shape[1] + 4) * 2.0**-24
+        # section 3.1). Four more: of float64 inputs to float32, of the score, and some to spare. Each product may also
+        # underflow.
+        width = queries.shape[1]
+        share = (width + 4) * 2.0**-24
         share /= 1 - share
         self.error_of_rows, self.error_of_columns = (
-            share * mine * other.max(initial=0.0) for mine, other in (norms, norms[::-1])
+            share * mine * other.max(initial=0.0) + width * 2.0**-149 for mine, other in (norms, norms[::-1])
         )
         if not norms[0].max(initial=0.0) * norms[1].max(initial=0.0) < np.finfo(np.float32).max / 2:
             raise EvaluationError("embeddings are too large: their dot products overflow float32")

@@ -53,6 +53,7 @@ KINDS = {
     "last bits": near_equals,
     "of any norm": lambda rng, num, width: unit_rows(rng, num, width) * rng.lognormal(0, 2, (num, 1)).astype("f4"),
     "float64": lambda rng, num, width: rng.normal(size=(num, width)),
+    "that underflow": lambda rng, num, width: unit_rows(rng, num, width) * np.float32(1e-22),
     "small integers": lambda rng, num, width: rng.integers(-1, 2, (num, width)).astype(np.float32),
     "few that differ": lambda rng, num, width: unit_rows(rng, 3, width)[rng.integers(0, 3, num)],
 }
