@@ -1,4 +1,4 @@
-"""Ranking metrics against a plain trec_eval on sorted lists."""
+"""Ranking metrics against trec_eval where it is installed, and a plain one on sorted lists."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from evaluation import EvaluationError
-from evaluation.metrics import map_at_k, mrr_at_k, ndcg_at_k, rank_grades, relevant_recall_at_k
+from evaluation.metrics import map_at_k, mrr_at_k, ndcg_at_k, rank_grades, relevant_recall_at_k, similarity
 
 METRICS = (ndcg_at_k, mrr_at_k, map_at_k, relevant_recall_at_k)
 
@@ -50,6 +50,28 @@ def test_metrics_are_those_of_sorted_lists(k: int, seed: int) -> None:
         assert [metric(found, k)[row] for metric in METRICS] == pytest.approx(expected, abs=1e-9)
         assert found.candidates[row].tolist() == order[:k].tolist()
     assert not found.tied.any()
+
+
+def test_metrics_are_trec_evals_over_random_cases() -> None:
+    pytrec_eval = pytest.importorskip("pytrec_eval")
+    rng = np.random.default_rng(0)
+    for seed in range(200):
+        num_candidates, k = int(rng.integers(8, 40)), int(rng.integers(1, 12))
+        queries, candidates = vectors(3, seed), vectors(num_candidates, seed + 1000)
+        relevance = [
+            {row: max(grade, 0.0) for row, grade in one.items()} for one in relevance_of(3, num_candidates, seed)
+        ]
+        scores = similarity(queries, candidates).astype(float)
+        run = {
+            f"q{row}": {f"d{one}": score for one, score in enumerate(own)} for row, own in enumerate(scores.tolist())
+        }
+        grades = {f"q{row}": {f"d{one}": int(grade) for one, grade in own.items()} for row, own in enumerate(relevance)}
+        measures = {f"{name}.{k}" for name in ("ndcg_cut", "map_cut", "recall")}
+        theirs = pytrec_eval.RelevanceEvaluator(grades, measures).evaluate(run)
+        found = rank_grades(queries, candidates, relevance, k)
+        for name, metric in (("ndcg_cut", ndcg_at_k), ("map_cut", map_at_k), ("recall", relevant_recall_at_k)):
+            expected = [theirs[f"q{row}"][f"{name}_{k}"] for row in range(3)]
+            np.testing.assert_allclose(metric(found, k), expected, rtol=1e-12, err_msg=name)
 
 
 def test_a_smaller_k_can_be_read_off_a_deeper_list() -> None:
