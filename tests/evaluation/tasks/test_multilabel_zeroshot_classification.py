@@ -10,7 +10,7 @@ from sklearn.metrics import average_precision_score, precision_recall_fscore_sup
 
 from evaluation import EvaluationError, MultiLabelZeroShotTask, TaskResult
 from evaluation.metrics import class_weights, similarity
-from evaluation.tasks.multilabel_zeroshot_classification import AT_K, _resampled_metrics
+from evaluation.tasks.multilabel_zeroshot_classification import AT_K, resampled_label_scores
 from tests.evaluation.fakes import CollapsedEmbedder, ColourEmbedder, LazyPictures
 
 SHOWN = ["red", "green", "blue", "yellow", "cyan", "white"]
@@ -54,8 +54,8 @@ def test_intervals_are_those_of_resampled_pictures() -> None:
     scores, targets = scores_and_targets()
     drawn = np.random.default_rng(0).integers(0, 6, size=(8, 6))
     weights = np.stack([np.bincount(row, minlength=6) for row in drawn]).astype(float)
-    found = _resampled_metrics(scores, targets)(weights)
-    whole = np.concatenate([_resampled_metrics(scores[row], targets[row])(np.ones((1, 6))) for row in drawn])
+    found = resampled_label_scores(scores, targets)(weights)
+    whole = np.concatenate([resampled_label_scores(scores[row], targets[row])(np.ones((1, 6))) for row in drawn])
     np.testing.assert_allclose(found, whole)
 
 
