@@ -155,7 +155,7 @@ def test_clip_benchmark_reads_our_results_as_its_own(tmp_path: Path, monkeypatch
     output = tmp_path / "benchmark.csv"
     monkeypatch.setattr(sys, "argv", ["clip_benchmark", "build", str(tmp_path / "results"), "--output", str(output)])
     clip_benchmark()
-    rows = {row["dataset"]: row for row in csv.DictReader(output.open())}
+    rows = {row["dataset"]: row for row in csv.DictReader(output.read_text().splitlines())}
     assert set(rows) == {"photos", "digits"}
     assert float(rows["photos"]["acc1"]) == pytest.approx(judged("x", 0.8).metrics["acc1"])
     ours = csv.DictReader(io.StringIO(csv_table({"a": [judged("ViT-B-32", 0.8, pretrained="openai")]})))
