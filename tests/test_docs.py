@@ -235,7 +235,8 @@ def test_commands_do_what_is_shown(
 def test_code_runs(block: Block, reader: Callable[[Block], None]) -> None:
     reader(block)
     padded = "\n" * (block.line - 1) + block.text  # so that a traceback names the line of the document
-    exec(compile(padded, str(block.document), "exec"), {"__name__": "docs"})
+    # Without the __future__ of this file, which a reader's has not.
+    exec(compile(padded, str(block.document), "exec", dont_inherit=True), {"__name__": "docs"})
 
 
 @pytest.mark.parametrize("block", blocks("yaml"), ids=str)

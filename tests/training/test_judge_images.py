@@ -124,7 +124,7 @@ def test_only_what_needs_texts_asks_for_a_text_tower() -> None:
     configs = Recipe.model_validate({"data": "x", "evaluate": tasks}).evaluate
     check_modalities(configs[:2], ["image"])
     check_modalities(configs[1:2], ["text"])
-    with pytest.raises(UserError, match=r"evaluate.0: image_retrieval needs a model with a image tower"):
+    with pytest.raises(UserError, match=r"evaluate.0: image_retrieval needs a model with an image tower"):
         check_modalities(configs, ["text"])
     with pytest.raises(UserError, match=r"evaluate.2: robustness needs a model with a text tower"):
         check_modalities(configs, ["image"])
