@@ -7,8 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from clip_benchmark.metrics import image_caption_selection as theirs
+from PIL import Image
 
 from evaluation import EvaluationError, ImageCaptionSelectionTask, TaskResult, WinogroundTask, write_report
+from evaluation.exhibits import Item
 from tests.evaluation.fakes import CollapsedEmbedder, ColourEmbedder, picture
 
 
@@ -36,8 +40,6 @@ class FixedScores:
 
 
 def axes(count: int) -> list[Any]:
-    from PIL import Image
-
     return [Image.new("RGB", (8 + axis, 8)) for axis in range(count)]
 
 
@@ -155,3 +157,51 @@ def test_an_example_of_winoground_is_two_pictures() -> None:
         winoground(images=axes(3), captions=["a .1", "b .1", "c .1"])
     with pytest.raises(EvaluationError, match=r'got "a \.1" as both for picture 0'):
         winoground(captions=["a .1", "a .1"])
+
+
+class Stored:
+    """Vectors of pictures and texts that are numbers: an embedder of ours, and a model of CLIP_benchmark's."""
+
+    name = "stored"
+    fingerprint = "5708"
+
+    def __init__(self, seed: int) -> None:
+        rows = np.random.default_rng(seed).normal(size=(2, 200, 6))
+        self.images, self.texts = (rows / np.linalg.norm(rows, axis=2, keepdims=True)).astype(np.float32)
+
+    def encode_images(self, images: Any) -> np.ndarray:
+        return self.images[[int(image) for image in images]]
+
+    def encode_texts(self, texts: Any) -> np.ndarray:
+        return self.texts[[int(text) for text in texts]]
+
+    def encode_image(self, pixels: torch.Tensor) -> torch.Tensor:
+        return pixels.flatten(1)
+
+    def encode_text(self, tokens: torch.Tensor) -> torch.Tensor:
+        return tokens
+
+    def theirs(self, num_images: int, captions: list[list[str]]) -> dict[str, float]:
+        """Return CLIP_benchmark's numbers of examples of ``num_images`` consecutive pictures."""
+        pixels = torch.from_numpy(self.images[: len(captions) * num_images]).reshape(
+            len(captions), num_images, -1, 1, 1
+        )
+
+        def tokens(texts: list[str]) -> torch.Tensor:
+            return torch.from_numpy(self.encode_texts(texts))
+
+        found: dict[str, float] = theirs.evaluate(self, [(pixels, captions)], tokens, "cpu", amp=False)
+        return found
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_without_ties_the_numbers_are_those_of_clip_benchmark(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("evaluation.tasks.image_caption_selection.picture_item", lambda images, row: Item())
+    model, num_wrong = Stored(seed), seed % 3 + 1
+    captions = [[str((row + 7 * offset) % 200) for offset in range(num_wrong + 1)] for row in range(50)]
+    task = ImageCaptionSelectionTask(images=list(map(str, range(50))), captions=captions, dataset="d", resamples=1)
+    assert task.evaluate(model).metrics["acc"] == pytest.approx(model.theirs(1, captions)["acc"])
+    flat = list(map(str, range(100)))
+    result = WinogroundTask(images=flat, captions=flat, dataset="d", resamples=1).evaluate(model)
+    found = model.theirs(2, [flat[row : row + 2] for row in range(0, 100, 2)])
+    assert {name: result.metrics[name] for name in found} == pytest.approx(found)
