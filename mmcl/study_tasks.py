@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
-from importlib.util import find_spec
 from typing import TypeAlias, get_args
 
 from mmcl.data.evaluation_rows import LazyPictures
@@ -13,6 +12,7 @@ from mmcl.errors import UserError, did_you_mean
 from mmcl.recipe_data import DEFAULT_MAX_PIXELS
 from mmcl.recipe_tasks import AnyTask
 from mmcl.study_config import StudyConfig
+from mmcl.suites import load_suite
 from mmcl.training.judge import AnyBuiltTask, OpenedRows, build_tasks, check_modalities
 from mmcl.training.results import file_name
 
@@ -117,10 +117,6 @@ def _completed(config: AnyTask, study: StudyConfig, place: str) -> AnyTask:
 def _of_suite(study: StudyConfig) -> list[Asked]:
     if study.suite is None:
         return []
-    if find_spec("mmcl.suites") is None:
-        raise UserError(f'suite: there is no suite "{study.suite}"')
-    from mmcl.suites import load_suite  # type: ignore[import-untyped, import-not-found, unused-ignore]
-
     suite = load_suite(study.suite)
     return [
         (f"suite {suite.name}: evaluate.{number}", _limited(config, study))

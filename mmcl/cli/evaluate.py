@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -65,17 +65,21 @@ def evaluate(
             evaluate_suite(model, suite, Path(output or "."), batch_size, as_json)
         return
     values = context.params
+    words: Callable[[], AbstractContextManager[None]] = nullcontext
     if models[0].endswith(_YAML):
         study = _study_of_file(context, models)
     elif suite is not None:
         _refuse_others(context, "--suite", {"models", "suite", "task", *_OF_STUDIES, "dry_run", "as_json"})
         study = _study(values)
     else:
-        study = _study_of_options(values)
+        study, words = _study_of_options(values), _own_words
     is_one = len(models) == 1 and not models[0].endswith(_YAML)
     if is_one and cache is None:  # which pays where a call may go on
         study = study.model_copy(update={"cache": False})
-    _judge(study, is_one, dry_run, as_json)
+    with words():
+        results = _judge(study, is_one, dry_run)
+    if results is not None:
+        _print(results, study.output, as_json)
 
 
 _OF_STUDIES = ("limit", "batch_size", "precision", "baselines", "resident", "cache", "output")
@@ -150,7 +154,8 @@ def _task_config(name: str, source: SourceConfig, given: dict[str, Any]) -> AnyT
     return kind(data=source, **fields)
 
 
-def _judge(study: StudyConfig, is_one: bool, dry_run: bool, as_json: bool) -> None:
+def _judge(study: StudyConfig, is_one: bool, dry_run: bool) -> list[TaskResult] | None:
+    """Return the results; of a dry run print what would be done, and return None."""
     from mmcl.study import run_study
     from mmcl.study_plan import plan_study
     from mmcl.training.results import new_results_folder
@@ -159,21 +164,18 @@ def _judge(study: StudyConfig, is_one: bool, dry_run: bool, as_json: bool) -> No
         typer.echo(line, err=True)
 
     if dry_run:
-        with _own_words():
-            plan = plan_study(study, study.models, tell)
-            plan.refuse_problems()
+        plan = plan_study(study, study.models, tell)
+        plan.refuse_problems()
         typer.echo("\n".join([*plan.lines(), "nothing was judged"]))
-        return
+        return None
     if is_one and study.output is not None:
         new_results_folder(Path(study.output))
     try:
-        with _own_words():
-            results = run_study(study, in_one_folder=is_one, tell=tell)
+        return run_study(study, in_one_folder=is_one, tell=tell)
     except KeyboardInterrupt:
         if study.output is not None and not is_one:
             tell(f"stopped; {study.output} keeps what was done, and the same command goes on")
         raise
-    _print(results, study.output, as_json)
 
 
 def _print(results: Sequence[TaskResult], output: str | None, as_json: bool) -> None:
@@ -183,12 +185,16 @@ def _print(results: Sequence[TaskResult], output: str | None, as_json: bool) -> 
     if as_json:
         typer.echo(json.dumps([json.loads(result.to_json()) for result in results], indent=2))
         return
-    has_several = len({model_label(result) for result in results}) > 1
-    typer.echo(format_model_table(results) if has_several else format_table(results))
-    for result in results:
-        whose = f"{model_label(result)} " if has_several else ""
-        for note in result.notes:
-            typer.echo(f"{whose}{result.dataset} {result.task}: {note}")
+    if len({model_label(result) for result in results}) > 1:
+        typer.echo(format_model_table(results))
+        num_notes = sum(len(result.notes) for result in results)
+        if num_notes:
+            typer.echo(f"{num_notes:,} notes on these numbers are in the result files, the report and --json")
+    else:
+        typer.echo(format_table(results))
+        for result in results:
+            for note in result.notes:
+                typer.echo(f"{result.dataset} {result.task}: {note}")
     if output is not None:
         typer.echo(f"\nreport   {Path(output) / 'report.html'}")
 

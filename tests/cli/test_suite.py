@@ -101,7 +101,7 @@ def test_data_that_cannot_be_had_is_one_message_after_what_was_judged(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--suite", "clip-benchmark"], '--suite: unknown suite "clip-benchmark" (known: mteb:NAMES'),
+        (["--suite", "clip-bench"], 'no suite "clip-bench": packaged are clip-benchmark, quick,'),
         (["--suite", "mteb:"], '--suite: unknown suite "mteb:" (known: mteb:NAMES'),
         (["--suite", "mteb:STSBenchmark", "-d", "digits"], "--data does not go with --suite"),
         (["--suite", "mteb:STSBenchmark", "--limit", "9"], "--limit does not go with --suite"),
