@@ -42,7 +42,7 @@ def run_study(
 
     Returns:
         The results, all of the first model before those of the second. Those taken from an earlier call have no
-        examples and exhibits.
+        exhibits.
 
     Raises:
         UserError: for all mistakes that can be known beforehand, or, at the end, tasks that a model could not do.
@@ -129,11 +129,14 @@ class _Run:
         for task in bundle:
             file = self._file(number, task)
             changes = self.log.changes(file, self._follows_from(embedder, task))
-            if changes == []:
-                self.results[number, task] = TaskResult.read(self.output / file)
-                continue
             if changes:
                 self.tell(f"{file} is redone: {', '.join(changes)} changed")
+            try:
+                if changes == []:
+                    self.results[number, task] = TaskResult.read(self.output / file)
+                    continue
+            except EvaluationError as error:
+                self.tell(f"{file} is redone: {error}")
             todo.append(task)
         return todo
 

@@ -26,10 +26,10 @@ class StudyConfig(Section):
 
     models: tuple[str, ...] = Field(min_length=1)
     """Runs, model folders, hub ids, open_clip's ``ARCH,TAG`` or ``ARCH,checkpoint.pt``, folders of
-    sentence-transformers, embeddings in .npz or .parquet; ``untrained:`` before a name takes its architecture with
-    fresh weights."""
+    sentence-transformers, embeddings in .npy, .npz or .parquet; ``untrained:`` before a name takes its architecture
+    with fresh weights."""
     suite: str | None = None
-    """A packaged list of tasks with data of their own."""
+    """A list of tasks with data of their own: a packaged one, or a .yaml file."""
     evaluate: tuple[AnyTask, ...] = ()
     """Tasks, as in a recipe; those of ``suite`` come after them."""
     tasks: tuple[str, ...] | None = Field(default=None, min_length=1)
@@ -38,7 +38,7 @@ class StudyConfig(Section):
     data: SourceConfig | None = None
     """Rows to judge on, for tasks of ``evaluate`` without data of their own. Short form: the path."""
     columns: ColumnsConfig = ColumnsConfig()
-    """Column roles, for tasks of ``evaluate`` without columns of their own."""
+    """Column roles, for tasks without columns of their own."""
     output: str | None = None
     """Folder of the results, the report and the cache; a second call goes on in it. By default nothing is written."""
     limit: int | None = Field(default=None, gt=0)

@@ -22,6 +22,7 @@ from mmcl.recipe_data import (
 from mmcl.recipe_model import ImageTowerConfig, ModelConfig, TextTowerConfig
 from mmcl.recipe_tuning import LoRAConfig, TuningConfig
 from mmcl.schedules import MomentumSchedule, WeightSchedule
+from mmcl.study_config import StudyConfig
 
 REFERENCE = {
     "Recipe": Recipe,
@@ -76,6 +77,7 @@ REFERENCE = {
     "Representation health task": tasks.RepresentationHealthConfig,
     "Image-caption selection task": tasks.ImageCaptionSelectionConfig,
     "Robustness task": tasks.RobustnessConfig,
+    "Study": StudyConfig,
 }
 
 

@@ -28,6 +28,7 @@ from mmcl.recipe_model import ModelConfig
 from mmcl.recipe_schema import recipe_schema
 from mmcl.recipe_sections import paths_of_fields
 from mmcl.section import Section
+from mmcl.study_config import read_study
 from tests import documents
 from tests.documents import ROOT, Block, Command, blocks, commands
 from tests.names_in_docs import ALL_KEYS, ALL_VALUES, OTHER_NAMES, REFERENCE
@@ -243,7 +244,8 @@ def test_code_runs(block: Block, reader: Callable[[Block], None]) -> None:
 def test_recipes_are_valid(block: Block, tmp_path: Path) -> None:
     if block.file_name != "wrong.yaml":
         (tmp_path / "recipe.yaml").write_text(block.text, encoding="utf-8")
-        load_recipe(tmp_path / "recipe.yaml")
+        is_study = block.text.partition("\n")[2].startswith("models:")
+        (read_study if is_study else load_recipe)(tmp_path / "recipe.yaml")
 
 
 @pytest.mark.parametrize("block", blocks("sh"), ids=str)
@@ -306,7 +308,7 @@ def test_links_lead_somewhere(document: Path) -> None:
 
 
 def test_the_reference_has_every_section() -> None:
-    assert {section.__name__ for section in REFERENCE.values()} == {"Recipe", *recipe_schema()["$defs"]}
+    assert {section.__name__ for section in REFERENCE.values()} == {"Recipe", "StudyConfig", *recipe_schema()["$defs"]}
 
 
 @pytest.mark.parametrize("heading", REFERENCE)
