@@ -24,6 +24,7 @@ from evaluation.statistics import Interval, PairedComparison, paired_bootstrap
 from evaluation.tables import MetricRow, format_table, metric_rows
 from evaluation.tasks import (
     BitextMiningTask,
+    ClusteringTask,
     FewLabelTask,
     ImageCaptionSelectionTask,
     ImageRetrievalTask,
@@ -51,6 +52,7 @@ __all__ = [
     "CachedEmbedder",
     "Change",
     "ClassScores",
+    "ClusteringTask",
     "Comparison",
     "Described",
     "Embedder",

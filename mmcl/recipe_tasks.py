@@ -251,7 +251,7 @@ def _check_columns_have_data(task: Any) -> Any:
 class _ImageTaskConfig(Section):
     """What tasks of pictures that learn nothing have in common."""
 
-    task: Literal["image_retrieval", "representation_health"]
+    task: Literal["image_retrieval", "representation_health", "clustering"]
     name: str | None = None
     """What to call it in results; by default that of its data."""
     data: SourceConfig | None = None
@@ -318,6 +318,14 @@ class RobustnessConfig(ZeroShotClassificationConfig):
     """Which; each at five strengths."""
 
 
+class ClusteringConfig(_ImageTaskConfig):
+    """k-means on embeddings, compared with labels: of the pictures, or of the texts of rows without."""
+
+    task: Literal["clustering"] = "clustering"
+    num_seeds: int = Field(default=5, gt=0)
+    """Starts of k-means; results are the mean and the standard deviation over them."""
+
+
 AnyTask = Annotated[
     RetrievalConfig
     | ZeroShotClassificationConfig
@@ -333,6 +341,7 @@ AnyTask = Annotated[
     | ImageRetrievalConfig
     | RepresentationHealthConfig
     | ImageCaptionSelectionConfig
-    | RobustnessConfig,
+    | RobustnessConfig
+    | ClusteringConfig,
     Field(discriminator="task"),
 ]

@@ -16,6 +16,7 @@ from mmcl.recipe_data import ColumnsConfig, DataConfig, ImageViewConfig, SourceC
 from mmcl.recipe_model import ModelConfig
 from mmcl.recipe_tasks import (
     AnyTask,
+    ClusteringConfig,
     MultiLabelZeroShotConfig,
     PairClassificationConfig,
     RetrievalConfig,
@@ -68,9 +69,9 @@ def smoke_recipe(recipe: Recipe) -> Recipe:
             "lr": 1e-3,
             "precision": "fp32",
             "compile": False,
-            "evaluate": tuple(_small_task(task) for task in recipe.evaluate),
+            "evaluate": tuple(_small_task(task, recipe.model) for task in recipe.evaluate),
             "guard": tuple(
-                _small_task(task).model_copy(update={"name": f"guard {number}"})
+                _small_task(task, recipe.model).model_copy(update={"name": f"guard {number}"})
                 for number, task in enumerate(recipe.guard)
             ),
             "wise_ft": recipe.wise_ft and (0.5,),
@@ -144,7 +145,7 @@ def _small(part: Section) -> Any:
     return part.model_copy(update=update)
 
 
-def _small_task(task: AnyTask) -> AnyTask:
+def _small_task(task: AnyTask, model: ModelConfig) -> AnyTask:
     if isinstance(task, (RetrievalConfig, ZeroShotClassificationConfig, MultiLabelZeroShotConfig)):
         update: dict[str, Any] = {"data": _glyphs("unseen_characters"), "columns": GLYPH_COLUMNS}
         if isinstance(task, ZeroShotClassificationConfig):
@@ -152,6 +153,11 @@ def _small_task(task: AnyTask) -> AnyTask:
         if isinstance(task, MultiLabelZeroShotConfig):
             update |= {"class_names": None, "separator": ";"}
         return task.model_copy(update=update)
+    if isinstance(task, ClusteringConfig):
+        columns = (
+            GLYPH_COLUMNS if model.text is None or model.image else GLYPH_COLUMNS.model_copy(update={"image": False})
+        )
+        return task.model_copy(update={"data": _glyphs("unseen_characters"), "columns": columns})
     if isinstance(task, TextTaskConfig):
         return _small_text_task(task)
     return task.model_copy(update={"train": _digits("train"), "data": _digits("test"), "columns": DIGIT_COLUMNS})

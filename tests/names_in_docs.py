@@ -78,6 +78,7 @@ REFERENCE = {
     "Image-caption selection task": tasks.ImageCaptionSelectionConfig,
     "Robustness task": tasks.RobustnessConfig,
     "Study": StudyConfig,
+    "Clustering task": tasks.ClusteringConfig,
 }
 
 
@@ -95,6 +96,7 @@ OTHER_NAMES = {
     *("file_name", "image_path", "product_id", "grad_norm", "logit_scale", "samples_per_second", "data_wait"),
     *("acc1", "acc5", "mean_per_class_recall", "macro_precision", "macro_recall", "macro_f1"),
     *("mean_average_precision", "per_class", "recall_interval", "average_precision"),
+    *("v_measure", "adjusted_rand_index", "clustering_accuracy"),
     *("image_retrieval_median_rank", "image_retrieval_mean_rank", "image_retrieval_ties", "text_retrieval_ties"),
     *("image_id", "text_id"),
     *("unseen_characters", "unseen_face", "open_clip", "zeroshot_classification", "hidden_act", "model_cfg"),

@@ -44,7 +44,7 @@ def mistakes(text: str, recipe: type[Section] = Recipe) -> list[str]:
             'evaluate.0: unknown name "retreival" (retrieval, zeroshot_classification, knn, '
             "linear_probe, few_label, sts, pair_classification, text_retrieval, bitext_mining, triplet_accuracy, "
             "multilabel_zeroshot_classification, "
-            "image_retrieval, representation_health, image_caption_selection, robustness)."
+            "image_retrieval, representation_health, image_caption_selection, robustness, clustering)."
             ' Did you mean "retrieval"?',
         ),
         (
@@ -52,7 +52,7 @@ def mistakes(text: str, recipe: type[Section] = Recipe) -> list[str]:
             "evaluate.0: needs task, one of retrieval, zeroshot_classification, knn, linear_probe, few_label, "
             "sts, pair_classification, text_retrieval, bitext_mining, triplet_accuracy, "
             "multilabel_zeroshot_classification, image_retrieval, "
-            "representation_health, image_caption_selection, robustness",
+            "representation_health, image_caption_selection, robustness, clustering",
         ),
         ("evaluate: [3]", "evaluate.0: must be text or a mapping, got 3"),
         (

@@ -270,3 +270,16 @@ def test_tasks_of_texts_are_tried_on_names_of_glyphs_and_told_apart(tmp_path: Pa
     run = run_recipe(smoke_recipe(Recipe.model_validate({**fields, "output_dir": str(tmp_path / "runs")})))
     found = [(result.task, result.dataset) for result in run.results]
     assert found == [(task.replace("pair_classification", "sts"), f"{task}.csv") for task in tasks]
+
+
+def test_tasks_that_judge_by_labels_are_tried_on_glyphs_of_what_the_model_reads(tmp_path: Path) -> None:
+    tasks = ["multilabel_zeroshot_classification", {"task": "clustering", "data": "topics.csv", "name": "topics"}]
+    fields = {"data": "x.csv", "evaluate": tasks, "output_dir": str(tmp_path / "runs")}
+    both = smoke_recipe(Recipe.model_validate(fields)).evaluate
+    assert [(task.columns.labels, task.columns.image, task.data.path) for task in both] == [
+        ("script", "image", "glyphs"),
+        ("script", "image", "glyphs"),
+    ]
+    texts = {**fields, "model": {"text": "a/bert"}, "objectives": ["simcse"], "evaluate": tasks[1:]}
+    (alone,) = smoke_recipe(Recipe.model_validate(texts)).evaluate
+    assert alone.columns.image is False

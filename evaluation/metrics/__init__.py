@@ -8,6 +8,7 @@ from evaluation.metrics.classification import (
     mean_per_class_recall,
     top_k_accuracy,
 )
+from evaluation.metrics.clustering import ClusterScores, cluster_scores, kmeans_clusters
 from evaluation.metrics.correlation import pearson, spearman
 from evaluation.metrics.few_label import few_label_predictions, few_label_rows
 from evaluation.metrics.health import alignment, effective_rank, modality_gap, spread, uniformity
@@ -43,6 +44,7 @@ from evaluation.metrics.zeroshot import ClassRanks, class_weights, fill_template
 __all__ = [
     "BestCut",
     "ClassRanks",
+    "ClusterScores",
     "LinearProbe",
     "MacroScores",
     "QueryRanks",
@@ -56,6 +58,7 @@ __all__ = [
     "chance_recall_at_k",
     "check_partners",
     "class_weights",
+    "cluster_scores",
     "confusion_matrix",
     "effective_rank",
     "expected_average_precision",
@@ -63,6 +66,7 @@ __all__ = [
     "few_label_rows",
     "fill_templates",
     "image_text_ranks",
+    "kmeans_clusters",
     "knn_predictions",
     "linear_probe",
     "macro_scores",

@@ -1,6 +1,7 @@
 """Tasks: rows of data and a protocol; ``evaluate(embedder)`` gives a `TaskResult`."""
 
 from evaluation.tasks.bitext_mining import BitextMiningTask
+from evaluation.tasks.clustering import ClusteringTask
 from evaluation.tasks.few_label import FewLabelTask
 from evaluation.tasks.image_caption_selection import ImageCaptionSelectionTask, WinogroundTask
 from evaluation.tasks.image_retrieval import ImageRetrievalTask
@@ -19,6 +20,7 @@ from evaluation.tasks.zeroshot_classification import ZeroShotClassificationTask
 
 __all__ = [
     "BitextMiningTask",
+    "ClusteringTask",
     "FewLabelTask",
     "ImageCaptionSelectionTask",
     "ImageRetrievalTask",

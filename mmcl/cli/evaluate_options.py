@@ -20,7 +20,7 @@ Task = Annotated[
         "--task",
         "-t",
         help="retrieval, zeroshot_classification, multilabel_zeroshot_classification, knn, linear_probe, few_label, "
-        "image_retrieval, image_caption_selection, robustness, representation_health; of texts alone sts, "
+        "image_retrieval, image_caption_selection, robustness, representation_health, clustering; of texts alone sts, "
         "pair_classification, text_retrieval, bitext_mining, triplet_accuracy. May be repeated.",
     ),
 ]

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from evaluation import (
     CachedEmbedder,
+    ClusteringTask,
     EvaluationError,
     FewLabelTask,
     KNNTask,
@@ -30,6 +31,7 @@ from mmcl.recipe import Recipe
 from mmcl.recipe_data import DEFAULT_MAX_PIXELS, ColumnsConfig, SourceConfig
 from mmcl.recipe_tasks import (
     AnyTask,
+    ClusteringConfig,
     FewLabelConfig,
     ImageRetrievalConfig,
     KNNConfig,
@@ -42,7 +44,7 @@ from mmcl.recipe_tasks import (
     ZeroShotClassificationConfig,
 )
 from mmcl.training.judge_images import ImageTask, ImageTaskConfig, build_image_task
-from mmcl.training.judge_labels import build_multilabel_task
+from mmcl.training.judge_labels import build_clustering_task, build_multilabel_task
 from mmcl.training.judge_texts import NEEDS, TextTask, build_text_task
 from mmcl.training.judge_zeroshot import build_zeroshot_task
 from mmcl.training.results import file_name
@@ -60,6 +62,7 @@ AnyBuiltTask = (
     | ImageTask
     | TextTask
     | MultiLabelZeroShotTask
+    | ClusteringTask
 )
 
 NAMED_BY_TASK = (
@@ -139,6 +142,8 @@ def build_tasks(
                 tasks.append(task)
         elif isinstance(config, MultiLabelZeroShotConfig):
             tasks.append(build_multilabel_task(config, rows, name, f"{key}.{number}", tell))
+        elif isinstance(config, ClusteringConfig):
+            tasks.append(build_clustering_task(config, rows, name))
         elif isinstance(config, ImageTaskConfig):
             tasks.append(build_image_task(config, rows, name, config.columns or columns, max_pixels, f"{key}.{number}"))
         elif isinstance(config, LabelledImagesConfig):
@@ -164,8 +169,10 @@ def check_modalities(configs: Sequence[AnyTask], modalities: Sequence[str], key:
         UserError: naming the task and what is missing.
     """
     for number, config in enumerate(configs):
-        needs_text = not isinstance(config, LabelledImagesConfig | ImageRetrievalConfig | RepresentationHealthConfig)
-        needs_image = not isinstance(config, TextTaskConfig | RepresentationHealthConfig)
+        if isinstance(config, RepresentationHealthConfig | ClusteringConfig):
+            continue  # pictures or texts, whichever there are
+        needs_text = not isinstance(config, LabelledImagesConfig | ImageRetrievalConfig)
+        needs_image = not isinstance(config, TextTaskConfig)
         for modality in (*(("image",) if needs_image else ()), *(("text",) if needs_text else ())):
             if modality not in modalities:
                 tower = f"a{'n' if modality == 'image' else ''} {modality} tower"

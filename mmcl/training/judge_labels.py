@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from evaluation import EvaluationError, MultiLabelZeroShotTask
+from evaluation import ClusteringTask, EvaluationError, MultiLabelZeroShotTask
 from mmcl.data.evaluation_rows import EvaluationRows
 from mmcl.errors import UserError
-from mmcl.recipe_tasks import MultiLabelZeroShotConfig
+from mmcl.recipe_tasks import ClusteringConfig, MultiLabelZeroShotConfig
 from mmcl.training.judge_zeroshot import names_of_classes, templates_for
 
 
@@ -47,6 +47,38 @@ def build_multilabel_task(
             split=rows.split,
             groups=rows.groups,
             ids=list(map(str, rows.ids)),
+        )
+    except EvaluationError as error:
+        raise UserError(f"{config.task}: {error}") from error
+
+
+def build_clustering_task(config: ClusteringConfig, rows: EvaluationRows, name: str) -> ClusteringTask:
+    """Make the task of its part of a recipe and its rows: of their pictures where there are any, else of their texts.
+
+    Of several texts of a row the first is taken.
+
+    Args:
+        config: the task.
+        rows: what it judges on.
+        name: what results call it.
+
+    Raises:
+        UserError: rows without labels, or with neither pictures nor texts.
+    """
+    has_pictures = len(rows.images) > 0
+    rows.check_has("image" if has_pictures else "text", "label", task=config.task)
+    labels = rows.labels or []
+    try:
+        return ClusteringTask(
+            images=rows.images if has_pictures else None,
+            texts=None if has_pictures else [texts[0] for texts in rows.texts],
+            labels=labels,
+            dataset=name,
+            num_seeds=config.num_seeds,
+            # Groups that are the classes themselves say nothing of which examples depend on each other.
+            groups=rows.groups if len(set(rows.groups)) > len(set(labels)) else None,
+            ids=list(map(str, rows.ids)),
+            split=rows.split,
         )
     except EvaluationError as error:
         raise UserError(f"{config.task}: {error}") from error

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from evaluation import MultiLabelZeroShotTask
+from evaluation import ClusteringTask, MultiLabelZeroShotTask
 from mmcl.errors import UserError
 from mmcl.recipe import Recipe
-from mmcl.training.judge import AnyBuiltTask, build_tasks
+from mmcl.training.judge import AnyBuiltTask, build_tasks, check_modalities
 from tests.evaluation.fakes import ColourEmbedder
 
 LABELS = [["red"], ["red", "blue"], [], ["green"]]
@@ -96,3 +96,23 @@ def test_rows_without_labels_are_refused(tmp_path: Path) -> None:
     given = save_csv(tmp_path, ["1", "2", "3", "4"], column="colour")
     with pytest.raises(UserError, match=r'no column "labels" in many\.csv'):
         build(given)
+
+
+def test_pictures_are_clustered_where_there_are_any_and_else_texts(tmp_path: Path) -> None:
+    rows = [f"{file},{text},{label}" for file, text, label in zip(save_pictures(tmp_path), "wxyz", "abab", strict=True)]
+    (tmp_path / "topics.csv").write_text("\n".join(["image,text,label", *rows]) + "\n")
+    task = {"task": "clustering", "data": str(tmp_path / "topics.csv"), "num_seeds": 2}
+    (pictures,) = build(task)
+    (texts,) = build({**task, "columns": {"image": False}})
+    assert isinstance(pictures, ClusteringTask)
+    assert isinstance(texts, ClusteringTask)
+    assert (len(pictures.images or ()), pictures.texts, pictures.num_seeds) == (4, None, 2)
+    assert (texts.images, texts.texts, texts.labels) == (None, ["w", "x", "y", "z"], ["a", "b", "a", "b"])
+    assert pictures.groups is not None
+    check_modalities(Recipe.model_validate({"data": "x", "evaluate": ["clustering"]}).evaluate, ("text",))
+
+
+def test_clustering_without_labels_says_so(tmp_path: Path) -> None:
+    given = save_csv(tmp_path, ["a", "b", "a", "b"], column="colour")
+    with pytest.raises(UserError, match=r"clustering needs labels: many\.csv has no label column"):
+        build({**given, "task": "clustering"})
