@@ -138,10 +138,11 @@ class ClusteringTask:
             examples={
                 "id": example_ids(self.ids, len(labels), self.dataset),
                 "label": labels,
-                "matched_class": classes.T,
+                "prediction@seeds": classes.T,
                 "clustering_accuracy": share_found,
             }
             | ({} if self.groups is None else {"group": np.asarray(self.groups)}),
+            class_names=tuple(index_of),
         )
 
 

@@ -35,8 +35,9 @@ def test_numbers_are_means_over_the_seeds() -> None:
     interval = result.intervals["clustering_accuracy"]
     assert interval.low < result.metrics["clustering_accuracy"] < interval.high
     assert result.protocol["num_clusters"] == 3
-    assert result.examples["matched_class"].shape == (45, 3)
-    is_right = result.examples["matched_class"] == result.examples["label"][:, None]
+    assert result.class_names == CLASSES
+    assert result.examples["prediction@seeds"].shape == (45, 3)
+    is_right = result.examples["prediction@seeds"] == result.examples["label"][:, None]
     assert result.examples["clustering_accuracy"] == pytest.approx(is_right.mean(axis=1))
     assert is_right.mean() == pytest.approx(result.metrics["clustering_accuracy"])
 
