@@ -18,7 +18,7 @@ from evaluation.statistics import PairedComparison, Statistic, paired_bootstrap,
 RankMetric: TypeAlias = Callable[[NDArray[Any], NDArray[np.float32], NDArray[np.float64] | None], NDArray[np.float64]]
 """From ``(N,)`` gold values, ``(N,)`` cosines and ``(R, N)`` multiplicities to ``(R,)`` values."""
 
-MAIN_METRICS = ("text_retrieval_recall@1", "image_retrieval_recall@1", "acc1", "accuracy")
+MAIN_METRICS = ("text_retrieval_recall@1", "image_retrieval_recall@1", "acc1", "mean_corruption_acc1", "accuracy")
 _RANKED: dict[str, tuple[str, RankMetric]] = {
     "cosine_spearman": ("score", spearman),
     "cosine_ap": ("label", lambda gold, cosines, weights: average_precision(cosines, gold > 0, weights)),

@@ -87,7 +87,10 @@ def compare(
     judged: list[_Judged] = []
     for key, by_model in _by_task(results).items():
         kept = _comparable(key, by_model, left_out)
-        for metric in _metrics_of(kept, metrics):
+        chosen = _metrics_of(kept, metrics)
+        if kept and not chosen and not metrics:
+            left_out.append(f"{key[0]} {key[1]}: no fraction among its headline metrics, of which more would be better")
+        for metric in chosen:
             judged.append(_judge(key, metric, kept, resamples, seed, left_out))
     if len(results) > 1 and not any(len(one.runs) > 1 for one in judged):
         why = "".join(f"\n  {line}" for line in left_out)
@@ -246,9 +249,9 @@ def _score(judged: _Judged, model: str, confidence: float) -> Score:
     if len(runs) > 1:
         spread = spread_over_seeds(runs.tolist(), confidence)
         return Score(model, spread.mean, spread.interval, spread.std, spread.num_runs)
-    if model not in judged.samples:
-        return Score(model, float(runs[0]), judged.stored[model])
-    interval = percentile_intervals(judged.samples[model][:, None], judged.num_units, confidence)[0]
+    interval = judged.stored[model]  # as every table has it
+    if model in judged.samples and (interval is None or interval.confidence != confidence):
+        interval = percentile_intervals(judged.samples[model][:, None], judged.num_units, confidence)[0]
     return Score(model, float(runs[0]), interval)
 
 

@@ -50,7 +50,7 @@ def format_comparison(comparison: Comparison) -> str:
 def sentence(one: MetricComparison) -> str:
     """Return which pairs of models are not told apart, in one sentence."""
     same = [pair for pair in one.pairs if not pair.is_told_apart]
-    of_all = f"{one.name} {one.metric}: "
+    of_all = f"{one.name} {one.task} {one.metric}: "
     if not same:
         return of_all + ("told apart" if len(one.pairs) == 1 else f"all {len(one.pairs)} pairs told apart (Holm)")
     named = [f"{pair.first} and {pair.second}{' (equal)' if pair.is_tie else ''}" for pair in same[:_MAX_PAIRS_NAMED]]
@@ -156,8 +156,8 @@ def _column_of(result: TaskResult) -> Callable[[str], object]:
 def _grid(comparison: Comparison) -> tuple[tuple[str, ...], list[tuple[str, list[Cell]]]]:
     """Return the head and the rows: a row for each model, or for each data set where those are too many for columns."""
     every = [*comparison.by_dataset, *comparison.means]
-    is_one_kind = len({(one.task, one.metric) for one in every}) == 1
-    names = [one.name if is_one_kind else f"{one.name} {one.metric}" for one in every]
+    several = [key for key in ("task", "metric") if len({getattr(one, key) for one in every}) > 1]
+    names = [" ".join([one.name, *(getattr(one, key) for key in several)]) for one in every]
     cells = [[_cell(one, model) for model in comparison.models] for one in every]
     if len(every) > _MAX_DATASETS_BESIDE_EACH_OTHER:
         return ("", *comparison.models), list(zip(names, cells, strict=True))

@@ -26,8 +26,8 @@ def test_what_is_not_told_apart_is_said(study: Path, capsys: pytest.CaptureFixtu
     assert main(["compare", str(study)]) == 0
     shown = capsys.readouterr().out
     for line in (
-        "photos acc1: 1 of 3 pairs not told apart (Holm): second and third",
-        "mean over 2 acc1: 1 of 3 pairs not told apart (Holm): second and third",
+        "photos knn acc1: 1 of 3 pairs not told apart (Holm): second and third",
+        "mean over 2 knn acc1: 1 of 3 pairs not told apart (Holm): second and third",
     ):
         assert line in shown
 

@@ -8,7 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from evaluation import EvaluationError, TaskResult, compare, compare_over_seeds, paired_bootstrap, spread_over_seeds
+from evaluation import (
+    EvaluationError,
+    Interval,
+    TaskResult,
+    compare,
+    compare_over_seeds,
+    paired_bootstrap,
+    spread_over_seeds,
+)
 from evaluation.comparison import Comparison, MetricComparison
 from tests.evaluation.compared import answered, judged
 
@@ -235,6 +243,22 @@ def test_a_metric_that_does_not_exist_is_named_with_its_reason() -> None:
     none = judged("b", 0.6, metrics={"acc1": None}, reasons={"acc1": "no pictures"})
     comparison = compare({"a": [judged("a", 0.8)], "c": [judged("c", 0.6, seed=1)], "b": [none]})
     assert comparison.left_out == ("photos knn: acc1 of b does not exist: no pictures",)
+
+
+def test_a_task_without_a_fraction_is_named() -> None:
+    results = {model: [judged(model, 0.8), judged(model, 0.8, task="health", metrics={"ties": 1.0})] for model in "ab"}
+    assert compare(results).left_out == (
+        "photos health: no fraction among its headline metrics, of which more would be better",
+    )
+
+
+def test_the_interval_is_the_one_that_every_table_has() -> None:
+    stored = Interval(0.71, 0.86, 0.95, 200)
+    results = {"a": [judged("a", 0.8, intervals={"acc1": stored})], "b": [judged("b", 0.6, seed=1)]}
+    assert only(compare(results)).scores[0].interval == stored
+    narrower = only(compare(results, confidence=0.8)).scores[0].interval
+    assert narrower is not None
+    assert narrower.high - narrower.low < 0.1
 
 
 def test_one_model_alone_is_shown() -> None:

@@ -64,20 +64,20 @@ def test_text_has_the_best_first_and_says_what_is_not_told_apart() -> None:
     assert lines[2].endswith(" 2.0   [-2.0, 6.0]    0.31")
     assert lines[3].endswith("20.0  [16.0, 24.0]  <0.001")
     assert lines[7].startswith("mean over 2")
-    assert "mean over 2 acc1: 1 of 3 pairs not told apart (Holm): ours & <co> and b_1" in lines
+    assert "mean over 2 knn acc1: 1 of 3 pairs not told apart (Holm): ours & <co> and b_1" in lines
     assert lines[-1] == "digits knn: c is not comparable"
 
 
 def test_sentences_tell_one_pair_many_and_ties() -> None:
     one = of_dataset("photos")
     apart = MetricComparison(one.datasets, "knn", "acc1", 100, one.scores, one.pairs[1:])
-    assert sentence(apart) == "photos acc1: all 2 pairs told apart (Holm)"
+    assert sentence(apart) == "photos knn acc1: all 2 pairs told apart (Holm)"
     assert sentence(MetricComparison(("photos",), "knn", "acc1", 100, one.scores, one.pairs[2:])) == (
-        "photos acc1: told apart"
+        "photos knn acc1: told apart"
     )
     many = tuple(pair("a", f"m{number}", 0.0, 1.0) for number in range(15))
     said = sentence(MetricComparison(("photos",), "knn", "acc1", 100, one.scores, many))
-    assert said.startswith("photos acc1: 15 of 15 pairs not told apart (Holm): a and m0 (equal), a and m1 (equal)")
+    assert said.startswith("photos knn acc1: 15 of 15 pairs not told apart (Holm): a and m0 (equal), a and m1 (equal)")
     assert said.endswith("a and m11 (equal), and 3 more")
 
 
@@ -115,6 +115,9 @@ def test_different_metrics_are_named_in_the_head() -> None:
     other = MetricComparison(("photos",), "knn", "acc5", 100, of_dataset("photos").scores, ())
     head = markdown_table(Comparison(COMPARISON.models, (of_dataset("photos"), other), (), (), {})).splitlines()[0]
     assert head == "|  | photos acc1 | photos acc5 |"
+    of_task = MetricComparison(("photos",), "sts", "acc1", 100, of_dataset("photos").scores, ())
+    head = markdown_table(Comparison(COMPARISON.models, (of_dataset("photos"), of_task), (), (), {})).splitlines()[0]
+    assert head == "|  | photos knn | photos sts |"
 
 
 def test_a_model_that_was_not_judged_has_an_empty_cell() -> None:
@@ -125,7 +128,7 @@ def test_a_model_that_was_not_judged_has_an_empty_cell() -> None:
 def test_a_notebook_shows_it_with_names_escaped() -> None:
     page = COMPARISON._repr_html_()
     assert "<td>ours &amp; &lt;co&gt;</td><td><b>70.0</b></td>" in page
-    assert "<p>mean over 2 acc1: 1 of 3 pairs not told apart (Holm)" in page
+    assert "<p>mean over 2 knn acc1: 1 of 3 pairs not told apart (Holm)" in page
 
 
 def test_json_holds_every_pair() -> None:
