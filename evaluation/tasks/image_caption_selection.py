@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar
@@ -31,13 +31,13 @@ class Selection:
     Attributes:
         outcomes: by metric ``(N,)`` float64, 1 for an example that is right.
         is_tied: ``(N,)`` bool; a wrong answer scored exactly as high as the right one, and none higher.
-        chance: what random scores reach, by metric.
+        chance: by metric ``(N,)`` float64, how often random scores are right.
         scores: ``(T,)`` float32, the cosine of each caption and the picture it is offered for.
     """
 
     outcomes: dict[str, NDArray[np.float64]]
     is_tied: NDArray[np.bool_]
-    chance: dict[str, float]
+    chance: dict[str, NDArray[np.float64]]
     scores: NDArray[np.float32]
 
 
@@ -123,8 +123,8 @@ class _SelectionTask(ABC):
         rows = [row_of[text] for offered in self._offered for text in offered]
         picture_of = np.repeat(np.arange(len(self.images)), [len(offered) for offered in self._offered])
         chosen = self._select(paired_cosines(images[picture_of], texts[rows]))
-        names, statistic = self._statistic(chosen)
-        values = statistic(np.ones((1, self._num_examples)))[0]
+        names, statistic = self._statistic(chosen.outcomes)
+        each_once = np.ones((1, self._num_examples))
         found = bootstrap_intervals(
             statistic, self._num_examples, self.groups, resamples=self.resamples, seed=self.seed
         )
@@ -135,11 +135,11 @@ class _SelectionTask(ABC):
             split=self.split,
             language=self.language,
             task=self.task,
-            metrics={**dict(zip(names, values.tolist(), strict=True)), "ties": float(num_tied)},
+            metrics={**dict(zip(names, statistic(each_once)[0].tolist(), strict=True)), "ties": float(num_tied)},
             num_examples=self._num_examples,
             example_name="examples",
             intervals=dict(zip(names, found, strict=True)) if found else {},
-            chance=chosen.chance,
+            chance=dict(zip(names, self._statistic(chosen.chance)[1](each_once)[0].tolist(), strict=True)),
             units={"ties": "count"},
             headline=tuple(name for name in names if "/" not in name),
             notes=(
@@ -154,15 +154,15 @@ class _SelectionTask(ABC):
             exhibits=Exhibits(image_queries=self._examples(chosen.scores)),
         )
 
-    def _statistic(self, chosen: Selection) -> tuple[list[str], Statistic]:
+    def _statistic(self, by_metric: Mapping[str, NDArray[np.float64]]) -> tuple[list[str], Statistic]:
         """Return the names of the accuracies, those of subsets and their mean with them, and how to compute them."""
-        outcomes = np.stack(list(chosen.outcomes.values()), axis=1)
+        outcomes = np.stack(list(by_metric.values()), axis=1)
         subsets = np.array([str(subset) for subset in self.subsets])
         parts = list(dict.fromkeys(subsets.tolist()))
-        names = list(chosen.outcomes)
+        names = list(by_metric)
         if parts:
-            names += [f"mean_per_subset_{name}" for name in chosen.outcomes]
-            names += [f"{part}/{name}" for part in parts for name in chosen.outcomes]
+            names += [f"mean_per_subset_{name}" for name in by_metric]
+            names += [f"{part}/{name}" for part in parts for name in by_metric]
 
         def statistic(weights: NDArray[np.float64]) -> NDArray[np.float64]:
             whole = _mean(weights, outcomes)
@@ -254,9 +254,7 @@ class ImageCaptionSelectionTask(_SelectionTask):
         own, rivals = scores[right], scores.copy()
         rivals[right] = -np.inf
         best = np.maximum.reduceat(rivals, starts)
-        return Selection(
-            {"acc": (own > best).astype(np.float64)}, own == best, {"acc": float((1 / sizes).mean())}, scores
-        )
+        return Selection({"acc": (own > best).astype(np.float64)}, own == best, {"acc": 1 / sizes}, scores)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -309,7 +307,7 @@ class WinogroundTask(_SelectionTask):
         return Selection(
             {name: np.asarray(values, dtype=np.float64) for name, values in outcomes.items()},
             np.logical_and(is_not_below, ~both),
-            dict(WINOGROUND_CHANCE),
+            {name: np.full(len(both), chance) for name, chance in WINOGROUND_CHANCE.items()},
             scores,
         )
 

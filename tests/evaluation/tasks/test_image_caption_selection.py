@@ -77,6 +77,8 @@ def test_subsets_are_judged_each_and_on_average() -> None:
     assert result.metrics["swap/acc"] == 1
     assert result.metrics["mean_per_subset_acc"] == pytest.approx(2 / 3)
     assert result.headline == ("acc", "mean_per_subset_acc")
+    chance = {"acc": 5 / 12, "add/acc": 4 / 9, "swap/acc": 1 / 3, "mean_per_subset_acc": 7 / 18}
+    assert result.chance == pytest.approx(chance)
     assert result.examples["subset"].tolist() == ["add", "add", "swap", "add"]
     assert {one.num_units for one in result.intervals.values()} == {2}
 
