@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
+from evaluation.corruptions import CorruptedPictures
 from evaluation.embedder import Embeddings, Picture
 from mmcl.data.evaluation_rows import LazyPictures
 from mmcl.errors import UserError
@@ -78,8 +79,12 @@ class FileEmbedder:
         """Return ``(N, D)`` float32 rows of unit norm, one per picture, in order.
 
         Raises:
-            UserError: the file has not as many rows as the data, or none for a picture.
+            UserError: the file has not as many rows as the data, or none for a picture, or pictures are corrupted.
         """
+        if isinstance(images, CorruptedPictures):
+            raise UserError(
+                f"{self.name} has embeddings of pictures as they are; robustness corrupts them, and needs a model"
+            )
         if self._in_order is not None:
             return self._by_order(self._in_order, images)
         keys: list[str | int]

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from typing import TypeAlias, get_args
 
+from evaluation import RobustnessTask
 from mmcl.data.evaluation_rows import LazyPictures
 from mmcl.errors import UserError, did_you_mean
 from mmcl.recipe_data import DEFAULT_MAX_PIXELS
@@ -46,7 +47,9 @@ class StudyTask:
     @property
     def pictures(self) -> list[LazyPictures]:
         """The sequences of pictures that it encodes."""
-        values = [getattr(self.task, field.name) for field in fields(self.task)]
+        # What robustness corrupts is made when it is asked for; it encodes the pictures as they are too.
+        task = self.task.zeroshot if isinstance(self.task, RobustnessTask) else self.task
+        values = [getattr(task, field.name) for field in fields(task)]
         return [value for value in values if isinstance(value, LazyPictures)]
 
     @property

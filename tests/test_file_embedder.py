@@ -8,8 +8,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 import mmcl
+from evaluation.corruptions import CorruptedPictures
 from evaluation.embedder import Described, Embedder
 from mmcl.cli.main import main
 from mmcl.errors import UserError
@@ -142,6 +144,15 @@ def test_a_text_or_a_picture_without_an_embedding_is_named(pairs: Path, tmp_path
     path = save(tmp_path / "x.parquet", id=list(range(29)), vector=ROWS[:29].tolist())
     with pytest.raises(UserError, match=r"has no embedding of row 29 of pairs.csv \(29.png\)"):
         knn([path], pairs, tmp_path)
+
+
+def test_corrupted_pictures_are_not_taken_for_those_in_the_file(pairs: Path, tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", images=ROWS, texts=ROWS[:1], text=np.array(["a"]))
+    pictures = [Image.new("RGB", (4, 4))] * len(ROWS)
+    found = FileEmbedder(str(tmp_path / "x.npz"))
+    assert found.encode_images(pictures).shape == ROWS.shape
+    with pytest.raises(UserError, match="has embeddings of pictures as they are; robustness corrupts them"):
+        found.encode_images(CorruptedPictures(pictures, "fog", 1))
 
 
 def test_positions_beyond_the_data_are_of_other_data(pairs: Path, tmp_path: Path) -> None:
