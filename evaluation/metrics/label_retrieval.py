@@ -61,13 +61,7 @@ def rank_by_label(
     Raises:
         EvaluationError: a query without a relevant candidate, or arrays that do not fit.
     """
-    for name, given, labels in (("query", queries, query_labels), ("candidate", candidates, candidate_labels)):
-        if labels.shape != (len(given),) or len(given) == 0:
-            raise EvaluationError(f"one label per {name} needed, and one at least, got {len(labels)} for {len(given)}")
-    num_relevant = np.array([(candidate_labels == label).sum() for label in query_labels]) - (own is not None)
-    lonely = np.flatnonzero(num_relevant < 1)
-    if len(lonely):
-        raise EvaluationError(f"{len(lonely)} of {len(queries)} queries have no relevant candidate, first: {lonely[0]}")
+    num_relevant = _num_relevant(queries, candidates, query_labels, candidate_labels, own is not None)
     found = LabelRanks(
         ranks=np.empty(len(queries), dtype=np.int64),
         average_precision=np.empty(len(queries)),
@@ -84,6 +78,26 @@ def rank_by_label(
                 is_relevant[own[row]] = False
             _fill(found, row, scores[is_relevant], np.sort(scores[is_rival]))
     return found
+
+
+def _num_relevant(
+    queries: NDArray[np.floating],
+    candidates: NDArray[np.floating],
+    query_labels: NDArray[np.int64],
+    candidate_labels: NDArray[np.int64],
+    leaves_one_out: bool,
+) -> NDArray[np.int64]:
+    """Return how many candidates each query looks for; refuse one that looks for none."""
+    for name, given, labels in (("query", queries, query_labels), ("candidate", candidates, candidate_labels)):
+        if labels.shape != (len(given),) or len(given) == 0:
+            raise EvaluationError(f"one label per {name} needed, and one at least, got {len(labels)} for {len(given)}")
+    labels, counts = np.unique(candidate_labels, return_counts=True)
+    place = np.searchsorted(labels, query_labels).clip(max=len(labels) - 1)
+    num_relevant = np.where(labels[place] == query_labels, counts[place], 0) - leaves_one_out
+    lonely = np.flatnonzero(num_relevant < 1)
+    if len(lonely):
+        raise EvaluationError(f"{len(lonely)} of {len(queries)} queries have no relevant candidate, first: {lonely[0]}")
+    return np.asarray(num_relevant)
 
 
 def _fill(found: LabelRanks, row: int, relevant: NDArray[np.float32], rivals: NDArray[np.float32]) -> None:

@@ -142,16 +142,19 @@ class _SelectionTask(ABC):
             chance=dict(zip(names, self._statistic(chosen.chance)[1](each_once)[0].tolist(), strict=True)),
             units={"ties": "count"},
             headline=tuple(name for name in names if "/" not in name),
-            notes=(
-                f"In {num_tied:,} of {self._num_examples:,} examples a wrong answer scored exactly as high as the "
-                "right one; those count as missed.",
-            )
-            if num_tied
-            else (),
+            notes=self._notes(num_tied),
             examples={"id": example_ids(self.ids, self._num_examples, self.dataset), **chosen.outcomes}
             | ({"subset": np.array(list(map(str, self.subsets)))} if len(self.subsets) else {})
             | ({} if self.groups is None else {"group": np.asarray(self.groups)}),
             exhibits=Exhibits(image_queries=self._examples(chosen.scores)),
+        )
+
+    def _notes(self, num_tied: int) -> tuple[str, ...]:
+        if not num_tied:
+            return ()
+        return (
+            f"In {num_tied:,} of {self._num_examples:,} examples a wrong answer scored exactly as high as the right "
+            "one; those count as missed.",
         )
 
     def _statistic(self, by_metric: Mapping[str, NDArray[np.float64]]) -> tuple[list[str], Statistic]:

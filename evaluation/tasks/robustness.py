@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,9 +67,8 @@ class RobustnessTask:
         """
         clean = self.zeroshot.evaluate(embedder)
         labels = clean.examples["label"]
-        is_right = np.column_stack([clean.examples["rank"] == 1, *self._corrupted_hits(embedder, labels)]).astype(
-            np.float64
-        )
+        hits = [clean.examples["rank"] == 1, *self._corrupted_hits(embedder, labels)]
+        is_right = np.column_stack(hits).astype(np.float64)
         names, statistic = self._statistic(is_right)
         values = statistic(np.ones((1, len(labels))))[0]
         metrics = {name: None if np.isnan(value) else float(value) for name, value in zip(names, values, strict=True)}
@@ -94,15 +93,14 @@ class RobustnessTask:
             chance={name: clean.chance["acc1"] for name in names if name != "relative_drop"},
             headline=tuple(name for name in HEADLINE if metrics[name] is not None),
             template_hash=clean.template_hash,
-            protocol={
-                "corruptions": list(self.corruptions),
-                "strengths": list(STRENGTHS),
-                "shorter_side": SIDE,
-                "seed": self.zeroshot.seed,
-            },
+            protocol=self._protocol(),
             examples={name: values for name, values in clean.examples.items() if name in ("id", "label", "group")}
             | {"acc1": is_right[:, 0], "mean_corruption_acc1": is_right[:, 1:].mean(axis=1)},
         )
+
+    def _protocol(self) -> dict[str, Any]:
+        settings = {"shorter_side": SIDE, "seed": self.zeroshot.seed}
+        return {"corruptions": list(self.corruptions), "strengths": list(STRENGTHS), **settings}
 
     def _corrupted_hits(self, embedder: Embedder, labels: NDArray[np.int64]) -> list[NDArray[np.bool_]]:
         """Return, for each corruption and strength, the ``(N,)`` pictures whose class came first."""
