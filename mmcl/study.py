@@ -9,7 +9,7 @@ from pathlib import Path
 
 from evaluation import CachedEmbedder, EvaluationError, TaskResult, write_report
 from evaluation.embedder import Embedder
-from mmcl.errors import UserError, writing
+from mmcl.errors import UnreachableError, UserError, writing
 from mmcl.feature_cache import FeatureCache
 from mmcl.file_embedder import FileEmbedder
 from mmcl.item_digests import Digests
@@ -27,6 +27,7 @@ def run_study(
     models: Sequence[Judged] | None = None,
     *,
     in_one_folder: bool = False,
+    missing: list[UnreachableError] | None = None,
     tell: Callable[[str], None] = lambda line: None,
 ) -> list[TaskResult]:
     """Judge every model by every task.
@@ -38,6 +39,8 @@ def run_study(
         study: models, tasks and where results go.
         models: in the place of the study's: names, and objects with ``encode_images`` and ``encode_texts``.
         in_one_folder: write ``results`` straight into the output, for one model.
+        missing: is filled with why the data of some tasks of the suite cannot be had now; the others are judged. With
+            None that is an error.
         tell: called with a line for everything worth knowing on the way.
 
     Returns:
@@ -49,6 +52,12 @@ def run_study(
     """
     plan = plan_study(study, study.models if models is None else models, tell)
     plan.refuse_problems()
+    if plan.unreachable:
+        if missing is None:
+            raise plan.unreachable[0]
+        missing += plan.unreachable
+        for error in plan.unreachable:
+            tell(str(error))
     run = _Run(study, plan, in_one_folder, tell)
     size = study.resident or len(plan.models)
     for start in range(0, len(plan.models), size):

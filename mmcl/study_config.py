@@ -37,6 +37,9 @@ class StudyConfig(Section):
     these tasks, on ``data``."""
     data: SourceConfig | None = None
     """Rows to judge on, for tasks of ``evaluate`` without data of their own. Short form: the path."""
+    dataset_root: str | None = None
+    """Folder with copies of CLIP_benchmark's data sets, to which names such as ``wds/vtab/cifar10`` then go instead of
+    the hub: ``wds_vtab-cifar10`` in it, or what ``{dataset}`` or ``{dataset_cleaned}`` in the path come to."""
     columns: ColumnsConfig = ColumnsConfig()
     """Column roles, for tasks without columns of their own."""
     output: str | None = None

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TypeAlias
 
 from evaluation.embedder import Embedder
-from mmcl.errors import UserError
+from mmcl.errors import UnreachableError, UserError
 from mmcl.model_facts import ModelFacts, look_at_model
 from mmcl.study_config import StudyConfig
-from mmcl.study_tasks import Asked, StudyTask, asked_tasks, check_towers, different_pictures, open_study_tasks
+from mmcl.study_tasks import SUITE, Asked, StudyTask, asked_tasks, check_towers, different_pictures, open_study_tasks
 from mmcl.towers.towers import MODALITIES
 
 Judged: TypeAlias = str | os.PathLike[str] | Embedder
@@ -33,6 +33,7 @@ class StudyPlan:
         facts: of those that can be opened.
         tasks: those whose rows can be opened.
         problems: all that is wrong.
+        unreachable: why the data of some tasks of a suite cannot be had now, where that of others can.
     """
 
     models: tuple[str | Embedder, ...]
@@ -40,6 +41,7 @@ class StudyPlan:
     facts: tuple[ModelFacts, ...]
     tasks: tuple[StudyTask, ...]
     problems: tuple[str, ...]
+    unreachable: tuple[UnreachableError, ...] = ()
 
     def refuse_problems(self) -> None:
         """Raise all problems as one.
@@ -95,9 +97,13 @@ def plan_study(study: StudyConfig, models: Sequence[Judged], tell: Callable[[str
         wrong.append(error)
     for one in facts:
         wrong += check_towers(asked, f"{one.name}: " if len(given) > 1 else "", one.modalities)
-    problems += map(str, wrong)
+    # A suite names more than everybody has; with none of it there is nothing to judge.
+    unreachable = [each for each in wrong if isinstance(each, UnreachableError) and str(each).startswith(SUITE)]
+    if not tasks:
+        unreachable = []
+    problems += [str(each) for each in wrong if each not in unreachable]
     problems += _room_problems(study, tasks, len(given))
-    return StudyPlan(given, names, tuple(facts), tuple(tasks), tuple(dict.fromkeys(problems)))
+    return StudyPlan(given, names, tuple(facts), tuple(tasks), tuple(dict.fromkeys(problems)), tuple(unreachable))
 
 
 def _of_object(name: str, model: Embedder) -> ModelFacts:

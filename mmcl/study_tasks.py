@@ -8,9 +8,10 @@ from dataclasses import dataclass, fields
 from typing import TypeAlias, get_args
 
 from evaluation import RobustnessTask
+from mmcl.data.benchmark_sets import copy_in, set_name
 from mmcl.data.evaluation_rows import LazyPictures
-from mmcl.errors import UserError, did_you_mean
-from mmcl.recipe_data import DEFAULT_MAX_PIXELS
+from mmcl.errors import UnreachableError, UserError, did_you_mean
+from mmcl.recipe_data import DEFAULT_MAX_PIXELS, SourceConfig
 from mmcl.recipe_tasks import AnyTask
 from mmcl.study_config import StudyConfig
 from mmcl.suites import load_suite
@@ -19,6 +20,9 @@ from mmcl.training.results import file_name
 
 TASKS = {kind.model_fields["task"].default: kind for kind in get_args(get_args(AnyTask)[0])}
 """The kind of every task, by its name."""
+
+SUITE = "suite "
+"""What messages about tasks of a suite begin with."""
 
 
 Asked: TypeAlias = tuple[str, AnyTask]
@@ -74,7 +78,8 @@ def open_study_tasks(
     files: dict[str, str] = {}
     for number, (place, config) in enumerate(asked):
         try:
-            (task,) = build_tasks([config], study.columns, opened=opened, first=number)
+            config = _from_root(config, study.dataset_root, f"evaluate.{number}")
+            (task,) = build_tasks([config], study.columns, opened=opened, first=number, tell=tell)
             one = StudyTask(place, config, task)
             if one.file_name in files:
                 raise UserError(
@@ -82,7 +87,7 @@ def open_study_tasks(
                     f"their results would be one; give each a name"
                 )
         except UserError as error:
-            problems.append(UserError(re.sub(r"^evaluate\.\d+", place, str(error))))
+            problems.append(type(error)(re.sub(r"^evaluate\.\d+", place, str(error))))
             continue
         files[one.file_name] = place
         found.append(one)
@@ -122,9 +127,29 @@ def _of_suite(study: StudyConfig) -> list[Asked]:
         return []
     suite = load_suite(study.suite)
     return [
-        (f"suite {suite.name}: evaluate.{number}", _limited(config, study))
+        (f"{SUITE}{suite.name}: evaluate.{number}", _limited(config, study))
         for number, config in enumerate(suite.evaluate)
     ]
+
+
+def _from_root(config: AnyTask, root: str | None, key: str) -> AnyTask:
+    """Return a task whose data, where they are a set of CLIP_benchmark's, are read from a copy of it.
+
+    Raises:
+        UnreachableError: there is no copy.
+    """
+    changes: dict[str, object] = {}
+    for field in ("data", "train"):
+        source: SourceConfig | None = getattr(config, field, None)
+        if root is None or source is None or (name := set_name(source.path)) is None:
+            continue
+        copy = copy_in(root, name)
+        if not copy.is_dir():
+            raise UnreachableError(f"{key}.{field}.path: {source.path} is not in dataset_root: there is no {copy}")
+        changes[field] = source.model_copy(update={"path": str(copy)})
+        if field == "data":
+            changes["name"] = config.name or name
+    return config.model_copy(update=changes)
 
 
 def _limited(config: AnyTask, study: StudyConfig) -> AnyTask:

@@ -51,7 +51,7 @@ def test_clip_benchmark_is_what_it_judges_itself() -> None:
     assert named | several == set(collections["vtab+"])
     captioned = {set_name(task.data.path) for task in tasks if task.task == "retrieval"}
     assert captioned == set(RETRIEVAL) == set(collections["retrieval"])
-    shifted = {set_name(task.data.path) for task in load_suite("robustness").evaluate}
+    shifted = {set_name(task.data.path) for task in load_suite("robustness").evaluate if task.task != "robustness"}
     assert shifted == {*collections["imagenet_robustness"], "imagenet1k"}
 
 

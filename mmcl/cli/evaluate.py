@@ -17,6 +17,7 @@ from mmcl.cli.suite import MTEB_PREFIX, evaluate_suite
 
 if TYPE_CHECKING:
     from evaluation import TaskResult
+    from mmcl.errors import UnreachableError
     from mmcl.recipe_data import SourceConfig
     from mmcl.recipe_tasks import AnyTask
     from mmcl.study_config import StudyConfig
@@ -45,6 +46,7 @@ def evaluate(
     language: asked.Language = "en",
     label: asked.Label = None,
     template: asked.Template = None,
+    class_names: asked.ClassNames = None,
     baselines: asked.Baselines = False,
     limit: asked.Limit = None,
     batch_size: asked.BatchSize = 64,
@@ -52,8 +54,10 @@ def evaluate(
     resident: asked.Resident = None,
     cache: asked.Cache = None,
     output: asked.Output = None,
+    dataset_root: asked.DatasetRoot = None,
     dry_run: asked.DryRun = False,
     as_json: asked.AsJson = False,
+    list_suites: asked.ListSuites = False,
 ) -> None:
     """Judge models on held-out data and print the numbers, of one model with 95% intervals.
 
@@ -76,13 +80,15 @@ def evaluate(
     is_one = len(models) == 1 and not models[0].endswith(_YAML)
     if is_one and cache is None:  # which pays where a call may go on
         study = study.model_copy(update={"cache": False})
+    missing: list[UnreachableError] = []
     with words():
-        results = _judge(study, is_one, dry_run)
+        results = _judge(study, is_one, dry_run, missing)
     if results is not None:
         _print(results, study.output, as_json)
+    _tell_of(missing)
 
 
-_OF_STUDIES = ("limit", "batch_size", "precision", "baselines", "resident", "cache", "output")
+_OF_STUDIES = ("limit", "batch_size", "precision", "baselines", "resident", "cache", "output", "dataset_root")
 """Options that are keys of a study too."""
 
 
@@ -117,7 +123,8 @@ def _study_of_options(values: dict[str, Any]) -> StudyConfig:
     as_csv: dict[str, Any] = {"delimiter": values["delimiter"], "column_names": values["column_names"]}
     source = options.source_given(data, values["split"], limit=values["limit"], **as_csv)
     given = {
-        "templates": tuple(values["template"] or ()),
+        "templates": _templates(values["template"] or ()),
+        "class_names": values["class_names"],
         "train": _like(values["train"], as_csv, split=values["train_split"]),
         "baselines": values["baselines"],
         "corpus": _like(values["corpus"], as_csv),
@@ -129,6 +136,16 @@ def _study_of_options(values: dict[str, Any]) -> StudyConfig:
         evaluate=[_task_config(name, source, given) for name in task],
         columns={role: column for role, column in roles.items() if column},
     )
+
+
+def _templates(given: Sequence[str]) -> str | tuple[str, ...]:
+    """Return templates, or the name of a set of them, which has no place for a class."""
+    from mmcl.errors import UserError
+
+    sets = [each for each in given if "{" not in each]
+    if sets and len(given) > 1:
+        raise UserError(f'--template: "{sets[0]}" has no place {{}} for the class; the name of a set stands alone')
+    return sets[0] if sets else tuple(given)
 
 
 def _like(path: str | None, as_csv: dict[str, Any], split: str | None = None) -> SourceConfig | None:
@@ -154,8 +171,8 @@ def _task_config(name: str, source: SourceConfig, given: dict[str, Any]) -> AnyT
     return kind(data=source, **fields)
 
 
-def _judge(study: StudyConfig, is_one: bool, dry_run: bool) -> list[TaskResult] | None:
-    """Return the results; of a dry run print what would be done, and return None."""
+def _judge(study: StudyConfig, is_one: bool, dry_run: bool, missing: list[UnreachableError]) -> list[TaskResult] | None:
+    """Return the results; of a dry run print what would be done, and return None. Fill ``missing`` in any case."""
     from mmcl.study import run_study
     from mmcl.study_plan import plan_study
     from mmcl.training.results import new_results_folder
@@ -166,16 +183,27 @@ def _judge(study: StudyConfig, is_one: bool, dry_run: bool) -> list[TaskResult] 
     if dry_run:
         plan = plan_study(study, study.models, tell)
         plan.refuse_problems()
-        typer.echo("\n".join([*plan.lines(), "nothing was judged"]))
+        missing += plan.unreachable
+        typer.echo("\n".join([*plan.lines(), *map(str, missing), "nothing was judged"]))
         return None
     if is_one and study.output is not None:
         new_results_folder(Path(study.output))
     try:
-        return run_study(study, in_one_folder=is_one, tell=tell)
+        return run_study(study, in_one_folder=is_one, missing=missing, tell=tell)
     except KeyboardInterrupt:
         if study.output is not None and not is_one:
             tell(f"stopped; {study.output} keeps what was done, and the same command goes on")
         raise
+
+
+def _tell_of(missing: Sequence[UnreachableError]) -> None:
+    from mmcl.errors import UnreachableError
+
+    if missing:
+        raise UnreachableError(
+            f"{len(missing)} tasks of the suite cannot be judged, because their data cannot be had; with a network, or "
+            "copies of the data (--dataset-root), they can"
+        )
 
 
 def _print(results: Sequence[TaskResult], output: str | None, as_json: bool) -> None:

@@ -46,8 +46,22 @@ Score = Annotated[str | None, typer.Option(help="Column of how alike anchor and 
 Group = Annotated[str | None, typer.Option(help="Column of the groups.")]
 Label = Annotated[str | None, typer.Option(help="Column of the classes.")]
 Corpus = Annotated[str | None, typer.Option(help="Further documents of text_retrieval: as --data.")]
-Language = Annotated[str, typer.Option(help="Of the texts, for results, where texts alone are judged.")]
-Template = Annotated[list[str] | None, typer.Option(help="Prompt with {} for the class; may be repeated.")]
+Language = Annotated[str, typer.Option(help="Of the texts, for results, and of published sets of templates.")]
+Template = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Prompt with {} for the class, may be repeated; or a published set such as imagenet; or a .txt file. By "
+        "default those that come with the data."
+    ),
+]
+ClassNames = Annotated[
+    str | None,
+    typer.Option(help="Published names of the classes, such as imagenet, or a .txt file, in the order of the classes."),
+]
+DatasetRoot = Annotated[
+    str | None,
+    typer.Option(help="Folder with copies of CLIP_benchmark's data, such as wds_vtab-cifar10, in place of the hub."),
+]
 Baselines = Annotated[
     bool,
     typer.Option("--baselines", help="Judge raw pixels, of sts bags of words, and the untrained encoder too."),
@@ -70,3 +84,19 @@ DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Check every name, file and size, load no weights, judge nothing.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the results as JSON.")]
+
+
+def _list_suites(is_asked: bool) -> None:
+    if is_asked:
+        from mmcl.suites import list_suites
+
+        named = [(suite.name, suite.description) for suite in list_suites()]
+        named.append(("mteb:NAMES", "benchmarks and tasks of MTEB and MIEB, with commas between"))
+        width = max(len(name) for name, _ in named)
+        typer.echo("\n".join(f"{name:{width}}  {description}" for name, description in named))
+        raise typer.Exit
+
+
+ListSuites = Annotated[
+    bool, typer.Option("--list-suites", callback=_list_suites, is_eager=True, help="List the packaged suites and exit.")
+]

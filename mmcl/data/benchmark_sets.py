@@ -6,6 +6,8 @@ classes, templates and kind come with it, as text files beside its shards.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from mmcl.errors import UserError, did_you_mean
 
 CLASSIFICATION = (
@@ -73,6 +75,20 @@ def set_name(name: str) -> str | None:
         hint = did_you_mean(name, [f"{_PREFIX}{known}" for known in known_names()])
         raise UserError(f'CLIP_benchmark has no data set "{name}" on the hub.{hint}')
     return None
+
+
+def copy_in(root: str, name: str) -> Path:
+    """Return where a copy of a set is.
+
+    Args:
+        root: a folder of copies, called as on the hub, or a path with ``{dataset}`` or ``{dataset_cleaned}`` in it, as
+            CLIP_benchmark's ``--dataset_root`` has them.
+        name: from `set_name`.
+    """
+    if "{" not in root:
+        return Path(root).expanduser() / repository_of(name).rpartition("/")[2]
+    path = root.replace("{dataset_cleaned}", name.replace("/", "-")).replace("{dataset}", name)
+    return Path(path).expanduser()
 
 
 def known_names() -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from mmcl.cli.main import main
 from mmcl.export import ModelCardFacts, export_model
 from mmcl.model import build_model
 from mmcl.training.run import Run, run_recipe
+from tests.data.builders import class_samples, write_benchmark
 from tests.tiny import WORDS, bert_alone, save_pairs, save_tokenizer, tiny_recipe
 
 
@@ -180,3 +181,23 @@ def test_an_evaluation_set_without_labels_is_refused(
     pairs.write_text("\n".join(line.rsplit(",", 1)[0] for line in lines) + "\n")
     assert main(["evaluate", str(run.path), "-t", "zeroshot_classification", "-d", str(pairs)]) == 2
     assert "needs labels" in capsys.readouterr().err
+
+
+def test_names_and_templates_are_taken_by_name_and_from_files(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = write_benchmark(tmp_path / "wds_pets", [class_samples(0, 1, 1)])
+    command = ["evaluate", str(run.path), "-t", "zeroshot_classification", "-d", str(data), "--json"]
+    (tmp_path / "names.txt").write_text("tom\nrex\n")
+    hashes = []
+    for options in ([], ["--template", "simple"], ["--template", "a {}", "--class-names", str(tmp_path / "names.txt")]):
+        assert main([*command, *options]) == 0
+        (result,) = json.loads(capsys.readouterr().out)
+        hashes.append(result["template_hash"])
+        assert result["protocol"] == ({"templates": "simple"} if "simple" in options else {})
+    assert len(set(hashes)) == 3
+    assert list(result["per_class"]) == ["tom", "rex"]
+    assert main([*command, "--template", "simple", "--template", "a {}"]) == 2
+    assert 'error: --template: "simple" has no place {} for the class' in capsys.readouterr().err
+    assert main([*command, "--template", "simpel"]) == 2
+    assert 'Did you mean "simple"?' in capsys.readouterr().err

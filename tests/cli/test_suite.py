@@ -11,6 +11,7 @@ import pytest
 from mmcl.cli.main import main
 from mmcl.export import ModelCardFacts, export_model
 from mmcl.model import build_model
+from tests.data.builders import class_samples, write_benchmark
 from tests.tiny import bert_alone, save_tokenizer, vit_bert_pair
 
 MOCKS = "mteb:MockSTSTask,MockRetrievalTask"
@@ -115,6 +116,51 @@ def test_a_mistake_is_one_message(
 ) -> None:
     assert main(["evaluate", model, *arguments]) == 2
     assert f"error: {message}" in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A model of pictures and texts."""
+    folder = tmp_path_factory.mktemp("pair")
+    export_model(build_model(vit_bert_pair(save_tokenizer(folder / "tokenizer"))), folder / "m", ModelCardFacts("x"))
+    return str(folder / "m")
+
+
+def test_a_packaged_suite_is_judged_and_task_keeps_some_of_it(
+    pair: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["evaluate", pair, "--suite", "quick", "--limit", "120", "--output", str(tmp_path / "out")]
+    assert main([*command, "--task", "retrieval", "--task", "zeroshot_classification"]) == 0
+    shown = capsys.readouterr().out
+    for part in ("unseen characters", "scripts in an unseen face", "handwritten digits", "report.html"):
+        assert part in shown
+    assert len(list((tmp_path / "out/results").glob("*.json"))) == 5
+
+
+def test_data_of_a_suite_that_cannot_be_had_are_told_and_the_others_judged(
+    pair: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    zeroshot = "task: zeroshot_classification"
+    lines = [f"  - {{{zeroshot}, data: {data}}}" for data in ("{path: digits, limit: 30}", "wds/mnist", "wds/cifar10")]
+    (tmp_path / "mine.yaml").write_text("\n".join(["evaluate:", *lines]))
+    write_benchmark(tmp_path / "copies/wds_mnist", [class_samples(0, 1, 1)])
+    command = ["evaluate", pair, "--suite", str(tmp_path / "mine.yaml"), "--dataset-root", str(tmp_path / "copies")]
+    assert main(command) == 2
+    shown = capsys.readouterr()
+    assert "digits" in shown.out
+    assert "mnist" in shown.out
+    assert "mnist: with the data came 2 class names and 2 templates" in shown.err
+    assert f"mine.yaml: evaluate.2.data.path: wds/cifar10 is not in dataset_root: there is no {tmp_path}" in shown.err
+    assert "error: 1 tasks of the suite cannot be judged, because their data cannot be had" in shown.err
+    assert main([*command, "--dry-run"]) == 2
+    assert "nothing was judged" in capsys.readouterr().out
+
+
+def test_suites_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", "--list-suites"]) == 0
+    shown = capsys.readouterr().out
+    for name in ("clip-benchmark  CLIP_benchmark's 36 sets", "quick  ", "robustness  ", "mteb:NAMES  "):
+        assert name in shown
 
 
 def test_a_wrong_name_is_answered_before_the_model_is_loaded(capsys: pytest.CaptureFixture[str]) -> None:
