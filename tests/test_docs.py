@@ -29,7 +29,9 @@ from mmcl.recipe_schema import recipe_schema
 from mmcl.recipe_sections import paths_of_fields
 from mmcl.section import Section
 from mmcl.study_config import read_study
+from mmcl.suites import load_suite
 from tests import documents
+from tests.data.builders import class_samples, write_benchmark
 from tests.documents import ROOT, Block, Command, blocks, commands
 from tests.names_in_docs import ALL_KEYS, ALL_VALUES, OTHER_NAMES, REFERENCE
 from tests.text.hard_lines import sentences
@@ -112,6 +114,8 @@ def save_data(folder: Path) -> None:
             save_picture(folder / f"emoji/{artist}/{row}.png", row, "RGBA")
             lines.append(json.dumps({"file_name": f"{row}.png", "text": caption(row), "concept": str(row % 12)}))
         (folder / f"emoji/{artist}/metadata.jsonl").write_text("\n".join(lines) + "\n")
+    write_benchmark(folder / "copies/wds_vtab-pets", [class_samples(0, 1, 1, 0, 1)])
+    (folder / "names.txt").write_text("kitten\npuppy\nhat\nshirt\nshoe\n")
     (folder / "corpus.txt").write_text("\n".join(sentences(600, seed=1)), encoding="utf-8")
     (folder / "reviews.csv").write_text("\n".join(["stars,body", *(f"5,{caption(row)}" for row in range(60))]))
     (folder / "shards").mkdir()
@@ -223,7 +227,7 @@ def test_commands_do_what_is_shown(
 ) -> None:
     if "--to onnx" in block.text and find_spec("onnxscript") is None:
         pytest.skip('needs "mmcl[onnx]"')
-    if "--suite" in block.text and find_spec("mteb") is None:
+    if "mteb:" in block.text and find_spec("mteb") is None:
         pytest.skip('needs "mmcl[mteb]"')
     reader(block)
     found = commands(block.text)
@@ -244,6 +248,9 @@ def test_code_runs(block: Block, reader: Callable[[Block], None]) -> None:
 def test_recipes_are_valid(block: Block, tmp_path: Path) -> None:
     if block.file_name != "wrong.yaml":
         (tmp_path / "recipe.yaml").write_text(block.text, encoding="utf-8")
+        if block.file_name == "suite.yaml":
+            load_suite(str(tmp_path / "recipe.yaml"))
+            return
         is_study = block.text.partition("\n")[2].startswith("models:")
         (read_study if is_study else load_recipe)(tmp_path / "recipe.yaml")
 

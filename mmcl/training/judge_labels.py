@@ -41,7 +41,7 @@ def build_multilabel_task(
             images=rows.images,
             labels=labels,
             class_names=names_of_classes(config, rows, classes, f"{key}.class_names"),
-            templates=templates_for(config, rows, tell),
+            templates=templates_for(config, rows, name, tell),
             language=config.language,
             dataset=name,
             split=rows.split,

@@ -40,7 +40,7 @@ def build_zeroshot_task(
             images=rows.images,
             labels=labels,
             class_names=names_of_classes(config, rows, sorted(set(labels)), f"{key}.class_names"),
-            templates=templates_for(config, rows, tell),
+            templates=templates_for(config, rows, name, tell),
             dataset=name,
             split=rows.split,
             language=config.language,
@@ -52,17 +52,26 @@ def build_zeroshot_task(
 
 
 def templates_for(
-    config: ZeroShotClassificationConfig | MultiLabelZeroShotConfig, rows: EvaluationRows, tell: Callable[[str], None]
+    config: ZeroShotClassificationConfig | MultiLabelZeroShotConfig,
+    rows: EvaluationRows,
+    name: str,
+    tell: Callable[[str], None],
 ) -> Sequence[str] | str:
-    """Return the templates of a task: its own, else those that came with its rows, which is told, else the default."""
-    if config.templates is not None:
-        return config.templates
-    if rows.class_prompts is None:
-        return DEFAULT_TEMPLATES
-    came = rows.class_prompts.templates
-    said = f"{len(came)} templates" if came else f'no templates, "{DEFAULT_TEMPLATES[0]}" is used'
-    tell(f"{rows.name}: with the data came {len(rows.class_prompts.class_names)} class names and {said}")
-    return came or DEFAULT_TEMPLATES
+    """Return the templates of a task: its own, else those that came with its rows, else the default.
+
+    What came with the rows and is used, names of classes too, is told.
+    """
+    came = rows.class_prompts
+    if came is not None:
+        said = []
+        if config.class_names is None:
+            said.append(f"{len(came.class_names)} class names")
+        if config.templates is None:
+            without = f'no templates, "{DEFAULT_TEMPLATES[0]}" is used'
+            said.append(f"{len(came.templates)} templates" if came.templates else without)
+        if said:
+            tell(f"{name}: with the data came {' and '.join(said)}")
+    return config.templates or (came and came.templates) or DEFAULT_TEMPLATES
 
 
 def names_of_classes(

@@ -39,8 +39,11 @@ def test_names_and_templates_of_clip_benchmarks_layout_are_used_and_told(tmp_pat
 
 
 def test_a_recipes_own_names_and_templates_come_first(tmp_path: Path) -> None:
-    data = write_benchmark(tmp_path, [class_samples(1, 0)])
-    task = build(data, class_names=["tom cat", "hound"], templates="simple", language="en")
+    data, said = write_benchmark(tmp_path / "x", [class_samples(1, 0)]), list[str]()
+    task = build(data, said, class_names=["tom cat", "hound"], templates="simple", language="en")
+    assert said == []
+    build(data, said, templates=["a {}"])
+    assert said == ["x: with the data came 2 class names"]
     assert task.class_names == {"cat": "tom cat", "black dog": "hound"}
     assert task.templates == "simple"
 
