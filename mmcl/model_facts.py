@@ -47,11 +47,11 @@ def look_at_model(name: str) -> ModelFacts:
         if place != name:
             raise UserError(f"{name}: embeddings in a file have no architecture; give a model after {UNTRAINED}")
         return ModelFacts(name, FileEmbedder(place).modalities, Path(place).stat().st_size)
+    modalities = _modalities(place)
     num_bytes = sum(file.stat().st_size for pattern in _WEIGHTS for file in Path(place).rglob(pattern))
     if Path(place).is_dir() and not num_bytes:
-        load_config(place)  # which says what the folder lacks
         raise UserError(f"{place} holds no weights: none of {', '.join(_WEIGHTS)}")
-    return ModelFacts(name, _modalities(place), num_bytes)
+    return ModelFacts(name, modalities, num_bytes)
 
 
 def _modalities(place: str) -> tuple[Modality, ...]:

@@ -62,12 +62,16 @@ class StudyPlan:
         models = [f"{one.name}: {' and '.join(one.modalities)}, {one.num_bytes / 1e6:,.1f} MB" for one in self.facts]
         tasks = [f"{one.task.dataset} {one.config.task}" for one in self.tasks]
         return [
-            f"{len(self.names)} models",
+            _counted(len(self.names), "model"),
             *(f"  {line}" for line in models),
-            f"{len(self.tasks)} tasks",
+            _counted(len(self.tasks), "task"),
             *(f"  {line}" for line in tasks),
-            f"{self.num_pictures:,} pictures, {len(self.names) * len(self.tasks):,} results",
+            f"{_counted(self.num_pictures, 'picture')}, {_counted(len(self.names) * len(self.tasks), 'result')}",
         ]
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def plan_study(study: StudyConfig, models: Sequence[Judged], tell: Callable[[str], None]) -> StudyPlan:
