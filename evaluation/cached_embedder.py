@@ -38,6 +38,14 @@ class FeatureStore(Protocol):
         ...
 
 
+class FeatureStores(Protocol):
+    """Has a store for every model."""
+
+    def of(self, embedder: Embedder) -> FeatureStore:
+        """Return the store of a model."""
+        ...
+
+
 class CachedEmbedder:
     """An embedder that remembers what it has encoded, by the identity of the sequence it was given.
 
@@ -46,10 +54,13 @@ class CachedEmbedder:
 
     Args:
         embedder: does the work.
-        store: where embeddings are looked for before they are made, and kept afterwards; by default nowhere.
+        stores: where embeddings are looked for before they are made, and kept afterwards; by default nowhere.
+
+    Attributes:
+        embedder: does the work.
     """
 
-    def __init__(self, embedder: Embedder, store: FeatureStore | None = None) -> None:
+    def __init__(self, embedder: Embedder, stores: FeatureStores | None = None) -> None:
         self.name = embedder.name
         self.fingerprint = embedder.fingerprint
         described = embedder if isinstance(embedder, Described) else None
@@ -57,7 +68,8 @@ class CachedEmbedder:
         self.preprocessing: Mapping[str, Any] = described.preprocessing if described else {}
         self.precision: str = precision_of(embedder)
         self.modalities: tuple[str, ...] = modalities_of(embedder)
-        self._embedder, self._store = embedder, store
+        self.embedder, self._stores = embedder, stores
+        self._store = None if stores is None else stores.of(embedder)
         self._untrained: dict[int, CachedEmbedder | None] = {}
         self.prompts: Mapping[str, str] = prompts_of(embedder)
         self._images: dict[int, tuple[Sequence[Picture], Embeddings]] = {}
@@ -66,9 +78,9 @@ class CachedEmbedder:
     def encode_images(self, images: Sequence[Picture]) -> Embeddings:
         """Return ``(N, D)`` float32 rows of unit norm; the same array for the same sequence object."""
         if isinstance(images, CorruptedPictures):  # asked for once, and fifty times as many as there are pictures
-            return self._embedder.encode_images(images)
+            return self.embedder.encode_images(images)
         if not self.knows_images(images):
-            self.remember_images(images, self._embedder.encode_images(images))
+            self.remember_images(images, self.embedder.encode_images(images))
         return self._images[id(images)][1]
 
     def knows_images(self, images: Sequence[Picture]) -> bool:
@@ -97,7 +109,7 @@ class CachedEmbedder:
         kind = "texts" if prompt is None else f"texts {prompt}"
         rows = None if self._store is None else self._store.load(texts, kind)
         if rows is None:
-            rows = encode_behind(self._embedder, texts, prompt)
+            rows = encode_behind(self.embedder, texts, prompt)
             if self._store is not None:
                 self._store.save(texts, kind, rows)
         return rows
@@ -105,10 +117,10 @@ class CachedEmbedder:
     def untrained(self, seed: int = 0) -> CachedEmbedder | None:
         """Return the embedder's untrained self, which remembers too; None for one that cannot be rebuilt."""
         if seed not in self._untrained:
-            untrained = untrained_of(self._embedder, seed)
-            self._untrained[seed] = None if untrained is None else CachedEmbedder(untrained)
+            untrained = untrained_of(self.embedder, seed)
+            self._untrained[seed] = None if untrained is None else CachedEmbedder(untrained, self._stores)
         return self._untrained[seed]
 
     def count_too_long(self, texts: Sequence[str]) -> int:
         """Return how many of the texts are cut; 0 for an embedder that does not tell."""
-        return self._embedder.count_too_long(texts) if isinstance(self._embedder, Truncating) else 0
+        return self.embedder.count_too_long(texts) if isinstance(self.embedder, Truncating) else 0

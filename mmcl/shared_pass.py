@@ -10,12 +10,10 @@ from typing import Any
 import numpy as np
 
 from evaluation import CachedEmbedder
-from evaluation.embedder import Embedder, Picture
+from evaluation.embedder import Picture
 
 
-def encode_images_once(
-    images: Sequence[Picture], models: Sequence[tuple[Embedder, CachedEmbedder]], batch_size: int
-) -> None:
+def encode_images_once(images: Sequence[Picture], models: Sequence[CachedEmbedder], batch_size: int) -> None:
     """Encode pictures with several models, each picture decoded once and each model with its own preprocessing.
 
     What a model makes of a picture is what it makes of it alone: it is given the same batches. No more than one batch
@@ -23,10 +21,10 @@ def encode_images_once(
 
     Args:
         images: decoded when asked for.
-        models: each with what remembers its embeddings; those that are known already are not made again.
+        models: they remember the embeddings; those that are known already are not made again.
         batch_size: of the models.
     """
-    missing = [(embedder, cached) for embedder, cached in models if not cached.knows_images(images)]
+    missing = [model for model in models if not model.knows_images(images)]
     if not missing:
         return
     rows: list[list[Any]] = [[] for _ in missing]
@@ -34,7 +32,7 @@ def encode_images_once(
         for start in range(0, len(images), batch_size):
             stop = min(start + batch_size, len(images))
             batch = list(threads.map(images.__getitem__, range(start, stop)))
-            for found, (embedder, _) in zip(rows, missing, strict=True):
-                found.append(embedder.encode_images(batch))
-    for found, (_, cached) in zip(rows, missing, strict=True):
-        cached.remember_images(images, np.concatenate(found))
+            for found, model in zip(rows, missing, strict=True):
+                found.append(model.embedder.encode_images(batch))
+    for found, model in zip(rows, missing, strict=True):
+        model.remember_images(images, np.concatenate(found))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from evaluation import CachedEmbedder, EvaluationError, TaskResult, write_report
 from evaluation.embedder import Embedder
+from mmcl.data.evaluation_rows import LazyPictures
 from mmcl.errors import UnreachableError, UserError, writing
 from mmcl.feature_cache import FeatureCache
 from mmcl.file_embedder import FileEmbedder
@@ -88,15 +89,9 @@ class _Run:
         embedders = {number: self._opened(number) for number in numbers}
         for bundle in bundles(self.plan.tasks):
             todo = {number: self._not_done(number, embedder, bundle) for number, embedder in embedders.items()}
-            cached = {
-                number: CachedEmbedder(embedder, self.cache.of(embedder) if self.cache is not None else None)
-                for number, embedder in embedders.items()
-                if todo[number]
-            }
-            sharing = [
-                (embedders[number], each) for number, each in cached.items() if self._reads_pictures(embedders[number])
-            ]
+            cached = {number: CachedEmbedder(embedders[number], self.cache) for number in embedders if todo[number]}
             for images in different_pictures([self.plan.tasks[task] for task in bundle]):
+                sharing = self._sharing(images, list(cached.values()), bundle)
                 encode_images_once(images, sharing, self.study.batch_size)
             for number, embedder in cached.items():
                 for task in todo[number]:
@@ -125,10 +120,21 @@ class _Run:
             return model
         return open_model(model, batch_size=self.study.batch_size, precision=self.study.precision)
 
-    @staticmethod
-    def _reads_pictures(embedder: Embedder) -> bool:
+    def _sharing(
+        self, images: LazyPictures, models: Sequence[CachedEmbedder], bundle: Sequence[int]
+    ) -> list[CachedEmbedder]:
+        """Return the models that encode a sequence of pictures, and where a task asks for them their untrained selves."""
         # Embeddings in a file are found by where a picture is in its data.
-        return not isinstance(embedder, FileEmbedder) and "image" in getattr(embedder, "modalities", MODALITIES)
+        reading = [
+            model
+            for model in models
+            if not isinstance(model.embedder, FileEmbedder)
+            and "image" in getattr(model.embedder, "modalities", MODALITIES)
+        ]
+        tasks = [self.plan.tasks[task] for task in bundle]
+        if any(getattr(one.task, "baselines", False) and any(each is images for each in one.pictures) for one in tasks):
+            reading += [untrained for model in list(reading) if (untrained := model.untrained()) is not None]
+        return reading
 
     def _not_done(self, number: int, embedder: Embedder, bundle: Sequence[int]) -> list[int]:
         """Return the tasks of which an earlier call has left no result that still holds; read the other results."""

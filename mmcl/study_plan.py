@@ -59,7 +59,11 @@ class StudyPlan:
 
     def lines(self) -> list[str]:
         """Return what would be done, in a few lines."""
-        models = [f"{one.name}: {' and '.join(one.modalities)}, {one.num_bytes / 1e6:,.1f} MB" for one in self.facts]
+        models = [
+            f"{one.name}: {' and '.join(one.modalities)}"
+            + (f", {one.num_bytes / 1e6:,.1f} MB" if one.num_bytes else "")
+            for one in self.facts
+        ]
         tasks = [f"{one.task.dataset} {one.config.task}" for one in self.tasks]
         return [
             _counted(len(self.names), "model"),

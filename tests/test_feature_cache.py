@@ -20,7 +20,7 @@ TEXTS = ["black knight", "two"]
 
 
 def cached(embedder: Any, folder: Path, told: list[str] | None = None) -> CachedEmbedder:
-    return CachedEmbedder(embedder, FeatureCache(folder, Digests(), (told or []).append).of(embedder))
+    return CachedEmbedder(embedder, FeatureCache(folder, Digests(), (told or []).append))
 
 
 def files(folder: Path) -> list[Path]:
@@ -112,7 +112,7 @@ def test_a_damaged_file_is_made_again_and_said(tmp_path: Path, damage: str) -> N
     store = FeatureCache(tmp_path, Digests(), told.append)
     for num_encoded in (len(WORDS), 0):
         embedder = ByColour()
-        np.testing.assert_array_equal(CachedEmbedder(embedder, store.of(embedder)).encode_texts(WORDS), expected)
+        np.testing.assert_array_equal(CachedEmbedder(embedder, store).encode_texts(WORDS), expected)
         assert embedder.num_texts == num_encoded
     (line,) = told
     assert "is damaged" in line
@@ -126,3 +126,12 @@ def test_embeddings_that_no_task_would_take_are_not_kept(tmp_path: Path) -> None
 
     assert np.isnan(cached(Broken(), tmp_path).encode_texts(TEXTS)).all()
     assert files(tmp_path) == []
+
+
+def test_the_untrained_model_is_kept_beside_the_trained_one(tokenizer: str, tmp_path: Path) -> None:
+    model = build_model(vit_bert_pair(tokenizer), seed=1)
+    for _ in range(2):
+        untrained = cached(ModelEmbedder(model, "x"), tmp_path / "cache").untrained()
+        assert untrained is not None
+        untrained.encode_texts(TEXTS)
+    assert len(files(tmp_path / "cache")) == 1

@@ -24,7 +24,7 @@ def test_each_picture_is_asked_for_once_and_every_model_sees_all_in_order(batch_
     pictures = Counting(Image.new("RGB", (4, 4), (20 * n, 255 - n, 7)) for n in range(8))
     embedders = [ByColour("a"), ByColour("b")]
     cached = [CachedEmbedder(embedder) for embedder in embedders]
-    encode_images_once(pictures, list(zip(embedders, cached, strict=True)), batch_size)
+    encode_images_once(pictures, cached, batch_size)
     assert pictures.num_asked == 8
     for one in cached:
         np.testing.assert_array_equal(one.encode_images(pictures), ByColour().encode_images(list(pictures)))
@@ -37,5 +37,5 @@ def test_a_model_that_knows_the_pictures_is_left_in_peace() -> None:
     cached = CachedEmbedder(embedder)
     cached.encode_images(pictures)
     pictures.num_asked = 0
-    encode_images_once(pictures, [(embedder, cached)], 8)
+    encode_images_once(pictures, [cached], 8)
     assert (embedder.num_pictures, pictures.num_asked) == (1, 0)

@@ -70,6 +70,20 @@ def test_a_picture_is_decoded_once_for_all_resident_models(
         assert len(counted) == expected
 
 
+def test_untrained_models_beside_the_trained_ones_share_the_decoding(
+    models: list[str], pairs: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    knn = {"task": "knn", "train": str(save_pairs(tmp_path / "train", num_rows=12, num_groups=12)), "k": 3}
+    alone = [judged(model, pairs, evaluate=[knn], tasks=None, baselines=True)[0] for model in models]
+    # Raw pixels are read beside, once for each task.
+    monkeypatch.setattr("evaluation.baselines.RawPixels.encode_images", lambda _, images: np.eye(len(images), 42))
+    counted = count_decodes(monkeypatch)
+    together = judged(models, pairs, evaluate=[knn], tasks=None, baselines=True)
+    assert len(counted) == 30 + 12
+    for one, other in zip(together, alone, strict=True):
+        assert one.metrics["untrained/acc1"] == other.metrics["untrained/acc1"]
+
+
 def test_a_second_call_goes_on_and_encodes_nothing(pairs: str, tmp_path: Path) -> None:
     first, second = ByColour("x"), ByColour("y")
     output = tmp_path / "out"

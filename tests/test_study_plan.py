@@ -27,7 +27,7 @@ def test_it_says_what_would_be_done(pairs: str) -> None:
     found = plan([ByColour("a"), ByColour("b")], pairs)
     assert found.problems == ()
     assert found.lines() == [
-        *("2 models", "  a: image and text, 0.0 MB", "  b: image and text, 0.0 MB"),
+        *("2 models", "  a: image and text", "  b: image and text"),
         *("1 task", "  pairs.csv retrieval", "60 pictures, 2 results"),
     ]
 

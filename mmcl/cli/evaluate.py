@@ -63,8 +63,12 @@ def evaluate(
 
     The tasks are given by --task and --data, by a --suite, or, with the models, in a study's YAML file.
     """
+    from mmcl.errors import UserError
+
     if suite is not None and suite.startswith(MTEB_PREFIX):
         _refuse_others(context, "--suite mteb:", {"models", "suite", "batch_size", "output", "as_json"})
+        if as_json and len(models) > 1:
+            raise UserError("--suite mteb: with --json takes one model at a time")
         for model in models:
             evaluate_suite(model, suite, Path(output or "."), batch_size, as_json)
         return

@@ -68,6 +68,9 @@ class Store:
     def __init__(self) -> None:
         self.kept: dict[tuple[str, int], np.ndarray] = {}
 
+    def of(self, embedder: Embedder) -> Store:
+        return self
+
     def load(self, items: Any, kind: str) -> Any:
         return self.kept.get((kind, len(items)))
 
