@@ -50,6 +50,8 @@ class Resampled:
 def resampled(result: TaskResult, metric: str) -> Resampled | None:
     """Return a metric as it can be resampled; None where a result does not keep what that takes."""
     examples = result.examples
+    if not any(kind in examples for kind in _IDS):
+        return None
     found, pairs = outcomes(result, metric), ranked_pairs(result, metric)
     if found is not None:
         statistic, groups = mean_of(found[0][:, None]), found[1]

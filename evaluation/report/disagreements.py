@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from evaluation.changes import main_metrics, outcomes
 from evaluation.exhibits import Item, JudgedPictures
-from evaluation.report.standings import Contest, are_of_the_same_examples
+from evaluation.pairing import mismatches
+from evaluation.report.standings import Contest
 from evaluation.results import TaskResult
 
 _NUM_PATTERNS = 4
@@ -76,7 +77,7 @@ def disagreements(contest: Contest) -> Disagreements | None:
     """Return where the models of a contest differ; None where no pictures or outcomes of each are at hand."""
     results = contest.results
     judged = next((one.exhibits.judged for one in results if one.exhibits.judged is not None), None)
-    if len(results) < 2 or judged is None or not all(are_of_the_same_examples(results[0], one) for one in results):
+    if len(results) < 2 or judged is None or not all(_are_aligned(results[0], one) for one in results[1:]):
         return None
     for metric in main_metrics(results[0]):
         rows = _rows(results, metric, len(judged.pictures))
@@ -94,6 +95,13 @@ def disagreements(contest: Contest) -> Disagreements | None:
         num_all_wrong=counts[(False,) * len(results)],
         patterns=tuple(_pattern(contest, judged, kind, indices) for kind, indices in indices_of.items()),
     )
+
+
+def _are_aligned(first: TaskResult, other: TaskResult) -> bool:
+    """Whether two results are of the same examples in the same order; those without examples are not."""
+    names = [name for name in ("id", "image_id") if name in first.examples]
+    in_order = all(np.array_equal(first.examples[name], other.examples.get(name, ())) for name in names)
+    return bool(names) and in_order and not mismatches(first, other)
 
 
 def _pattern(contest: Contest, judged: JudgedPictures, kind: tuple[bool, ...], indices: NDArray[np.int64]) -> Pattern:
@@ -131,8 +139,8 @@ def _rows(results: Sequence[TaskResult], metric: str, num_pictures: int) -> NDAr
 
 def _said(result: TaskResult, index: int) -> str:
     """What a model answered: the name of a class, or where the right answer came."""
-    examples, matrix = result.examples, result.exhibits.confusion
-    if matrix is not None and "prediction" in examples:
-        return matrix.class_names[int(examples["prediction"][index])]
+    examples = result.examples
+    if result.class_names and "prediction" in examples:
+        return result.class_names[int(examples["prediction"][index])]
     rank = examples.get("text_retrieval_rank")
     return "" if rank is None else f"rank {rank[index]:,}"

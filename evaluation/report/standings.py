@@ -7,19 +7,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-import numpy as np
-
-from evaluation.changes import compare_results, main_metrics
-from evaluation.multiple_comparisons import holm
+from evaluation.changes import main_metrics
+from evaluation.comparing import compare
+from evaluation.comparison import MetricComparison, Pair
+from evaluation.errors import EvaluationError
+from evaluation.model_table import model_label
 from evaluation.results import TaskResult
-from evaluation.statistics import CONFIDENCE
 from evaluation.tables import format_interval, format_value
 
 Mark: TypeAlias = Literal["best", "tied", "apart", "unknown", ""]
-"""``tied``: not told apart from the best; ``unknown``: outcomes of single examples are not at hand for both."""
+"""``tied``: not told apart from the best; ``unknown``: cannot be compared with it, see `evaluation.compare`."""
 
 _FINGERPRINT_LENGTH = 8
-_WHAT_ROWS_ARE = ("id", "image_id", "text_id", "label", "group", "image_group", "text_group", "score")
 
 
 @dataclass(frozen=True)
@@ -62,25 +61,28 @@ class StandingsRow:
 
 
 def contests(results: Sequence[TaskResult]) -> list[Contest]:
-    """Return the results by what was judged, in the order in which each first occurs."""
-    names = model_names(results)
-    found: dict[tuple[object, ...], list[tuple[TaskResult, str]]] = {}
-    for result, name in zip(results, names, strict=True):
+    """Return the results by what was judged, in the order in which each first occurs.
+
+    Of a model that was judged by the same task twice the second result belongs to a contest of its own.
+    """
+    found: list[tuple[tuple[str, ...], dict[str, TaskResult]]] = []
+    for result, name in zip(results, model_names(results), strict=True):
         what = (result.dataset, result.split, result.language, result.task)
-        # The same model by the same task once more is a contest of its own.
-        number = sum(name == other for key, several in found.items() if key[:-1] == what for _, other in several)
-        found.setdefault((*what, number), []).append((result, name))
-    return [Contest(*(tuple(part) for part in zip(*several, strict=True))) for several in found.values()]
+        by_name = next((several for key, several in found if key == what and name not in several), None)
+        if by_name is None:
+            by_name = {}
+            found.append((what, by_name))
+        by_name[name] = result
+    return [Contest(tuple(by_name.values()), tuple(by_name)) for _, by_name in found]
 
 
 def model_names(results: Sequence[TaskResult]) -> list[str]:
-    """Return the name of each result's model, with weights, precision and fingerprint as far as several need them."""
+    """Return the name of each result's model, with its precision and its fingerprint as far as several need them."""
     identities = [
-        (result.model, result.pretrained, result.precision, result.fingerprint[:_FINGERPRINT_LENGTH])
-        for result in results
+        (model_label(result), result.precision, result.fingerprint[:_FINGERPRINT_LENGTH]) for result in results
     ]
     names = {identity: identity[0] for identity in identities}
-    for part in (1, 2, 3):
+    for part in (1, 2):
         counts = Counter(names.values())
         names = {
             identity: f"{name}, {identity[part]}" if counts[name] > 1 and identity[part] else name
@@ -94,8 +96,9 @@ def standings(found: Sequence[Contest]) -> tuple[tuple[str, ...], tuple[Standing
     models = tuple(dict.fromkeys(name for contest in found for name in contest.names))
     rows = []
     for number, contest in enumerate(found):
+        compared = _compared(contest)
         for metric in main_metrics(contest.results[0]):
-            cells = dict(zip(contest.names, _cells(contest.results, metric), strict=True))
+            cells = dict(zip(contest.names, _cells(contest, metric, compared.get(metric)), strict=True))
             chance = contest.results[0].chance.get(metric)
             rows.append(
                 StandingsRow(
@@ -108,44 +111,34 @@ def standings(found: Sequence[Contest]) -> tuple[tuple[str, ...], tuple[Standing
     return models, tuple(rows)
 
 
-def _cells(results: Sequence[TaskResult], metric: str) -> list[Standing]:
-    values = [result.metrics.get(metric) for result in results]
-    marks = _marks(results, values, metric)
+def _compared(contest: Contest) -> dict[str, MetricComparison]:
+    """The comparisons of all pairs by metric; none where no two models can be compared."""
+    by_model = {name: [result] for name, result in zip(contest.names, contest.results, strict=True)}
+    try:
+        return {one.metric: one for one in compare(by_model).by_dataset}
+    except EvaluationError:  # partial results, or other prompts: the page marks them as unknown
+        return {}
+
+
+def _cells(contest: Contest, metric: str, compared: MetricComparison | None) -> list[Standing]:
+    values = {name: result.metrics.get(metric) for name, result in zip(contest.names, contest.results, strict=True)}
+    existing = {name: value for name, value in values.items() if value is not None}
+    best = max(existing, key=lambda name: existing[name]) if len(existing) > 1 else None
     return [
-        Standing("n/a", "", "")
-        if value is None
-        else Standing(format_value(value, "fraction"), format_interval(result.intervals.get(metric), "fraction"), mark)
-        for result, value, mark in zip(results, values, marks, strict=True)
+        Standing(
+            value=format_value(existing[name], "fraction"),
+            interval=format_interval(result.intervals.get(metric), "fraction"),
+            mark=""
+            if best is None
+            else "best"
+            if name == best
+            else _mark(compared.pair(best, name) if compared else None),
+        )
+        if name in existing
+        else Standing("n/a")
+        for name, result in zip(contest.names, contest.results, strict=True)
     ]
 
 
-def _marks(results: Sequence[TaskResult], values: Sequence[float | None], metric: str) -> list[Mark]:
-    existing = [number for number, value in enumerate(values) if value is not None]
-    marks: list[Mark] = [""] * len(values)
-    if len(existing) < 2:
-        return marks
-    best = max(existing, key=lambda number: values[number] or 0.0)
-    others = [number for number in existing if number != best]
-    p_values = {number: _p_value(results[number], results[best], metric) for number in others}
-    corrected = iter(holm([p for p in p_values.values() if p is not None]).tolist())
-    marks[best] = "best"
-    for number, p in p_values.items():
-        marks[number] = "unknown" if p is None else "apart" if next(corrected) < 1 - CONFIDENCE else "tied"
-    return marks
-
-
-def are_of_the_same_examples(first: TaskResult, second: TaskResult) -> bool:
-    """Return whether two results are of the same rows, in the same order, asked with the same prompts.
-
-    As far as their arrays tell: results that were read from files without them are never of the same examples.
-    """
-    known = [name for name in _WHAT_ROWS_ARE if name in first.examples and name in second.examples]
-    same = (np.array_equal(first.examples[name], second.examples[name]) for name in known)
-    return bool(known) and all(same) and first.template_hash == second.template_hash
-
-
-def _p_value(first: TaskResult, second: TaskResult, metric: str) -> float | None:
-    if not are_of_the_same_examples(first, second):
-        return None
-    found = [change.comparison for change in compare_results([first], [second]) if change.metric == metric]
-    return found[0].p_value if found and found[0] is not None else None
+def _mark(pair: Pair | None) -> Mark:
+    return "unknown" if pair is None else "apart" if pair.is_told_apart else "tied"

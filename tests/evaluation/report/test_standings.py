@@ -10,12 +10,13 @@ from evaluation import TaskResult
 from evaluation.report.standings import contests, model_names, standings
 
 LABELS = np.arange(400) % 4
+IDS = np.arange(400).astype(str)
 
 
 def result_of(model: str, num_right: int, dataset: str = "d", **changes: object) -> TaskResult:
     """A classification whose last answers are wrong."""
     predictions = np.where(np.arange(400) < num_right, LABELS, (LABELS + 1) % 4)
-    examples = {"label": LABELS, "prediction": predictions}
+    examples = {"id": IDS, "label": LABELS, "prediction": predictions}
     fields = {"headline": ("acc1",), "chance": {"acc1": 0.25}, "examples": examples, **changes}
     return TaskResult(dataset, model, "knn", {"acc1": num_right / 400}, 400, **fields)
 
@@ -43,8 +44,10 @@ def test_the_more_models_the_larger_a_difference_must_be() -> None:
 
 def test_what_was_not_judged_on_the_same_examples_is_not_compared() -> None:
     stored = replace(result_of("B", 100), examples={})
-    shuffled = replace(result_of("C", 100), examples={"label": LABELS[::-1], "prediction": LABELS})
-    assert marks(result_of("A", 300), stored, shuffled) == ["best", "unknown", "unknown"]
+    others = replace(result_of("C", 100), examples={"id": IDS, "label": LABELS[::-1], "prediction": LABELS})
+    nameless = replace(result_of("D", 100), examples={"label": LABELS, "prediction": LABELS})
+    assert marks(result_of("A", 300), stored, others, nameless) == ["best", *["unknown"] * 3]
+    assert marks(result_of("A", 300, is_partial=True), result_of("B", 100)) == ["best", "unknown"]
     assert marks(result_of("A", 300, template_hash="1"), result_of("B", 100, template_hash="2")) == ["best", "unknown"]
 
 
@@ -91,8 +94,8 @@ def test_models_of_one_name_are_told_apart_by_weights_and_then_by_precision() ->
         result_of("runs/a", 1, pretrained="runs/a"),
     ]
     assert model_names(results) == [
-        "ViT-B-32, openai",
-        "ViT-B-32, laion400m, fp32",
-        "ViT-B-32, laion400m, bf16",
+        "ViT-B-32,openai",
+        "ViT-B-32,laion400m, fp32",
+        "ViT-B-32,laion400m, bf16",
         "runs/a",
     ]
