@@ -150,6 +150,7 @@ def _part(result: TaskResult, name: str, amount: Amount, has_quick_map: bool) ->
         "name": name,
         "result": result,
         "headline": headline_panel(result),
+        "headline_rows": metric_rows([result]),
         "rows": metric_rows([result], headline_only=False),
         "text_queries": queries_panel(exhibits.text_queries, amount.num_queries, amount.num_candidates),
         "image_queries": queries_panel(exhibits.image_queries, amount.num_queries, amount.num_candidates),

@@ -5,13 +5,22 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from evaluation import BitextMiningTask, RetrievalTask, STSTask, TaskResult, ZeroShotClassificationTask, write_report
+from evaluation import (
+    BitextMiningTask,
+    ImageRetrievalTask,
+    RetrievalTask,
+    STSTask,
+    TaskResult,
+    ZeroShotClassificationTask,
+    write_report,
+)
 from evaluation.exhibits import THUMBNAIL_SIDE
 from evaluation.report import render_report
 from tests.evaluation.fakes import COLOURS, AngleEmbedder, CollapsedEmbedder, ColourEmbedder, picture, unit
@@ -230,3 +239,17 @@ class NoiseEmbedder(ColourEmbedder):
 
     def encode_texts(self, texts: Sequence[str]) -> np.ndarray:
         return unit(list(self.rng.normal(size=(len(texts), 8))))
+
+
+def test_pictures_found_by_pictures_are_shown_and_numbers_of_several_models_stand_side_by_side() -> None:
+    pictures = [picture(name, brightness) for name in COLOURS for brightness in (1.0, 0.9)]
+    task = ImageRetrievalTask(
+        images=pictures, labels=[name for name in COLOURS for _ in range(2)], dataset="d", resamples=20
+    )
+    health = TaskResult("d", "colours", "health", {"gap": 0.25}, 4, units={"gap": "number"}, headline=("gap",))
+    other = replace(health, model="other", metrics={"gap": 0.5})
+    elements = check_page(render_report("Run", [task.evaluate(ColourEmbedder()), health, other], versions={}))
+    assert "Picture to picture" in elements.text
+    assert len(pictures_of(elements)) > 12
+    assert "0.25" in elements.text
+    assert "0.50" in elements.text
