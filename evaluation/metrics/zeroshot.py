@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluation.errors import EvaluationError
+from evaluation.metrics.rows import unit_rows
 from evaluation.metrics.similarity import MAX_ELEMENTS, similarity_strips
 
 _SLOT = re.compile(r"\{c?\}")
@@ -66,13 +67,17 @@ def class_weights(prompt_embeddings: NDArray[np.floating], num_classes: int) -> 
         num_classes: K.
 
     Raises:
-        EvaluationError: rows that do not divide by ``num_classes``, or prompts that cancel out.
+        EvaluationError: rows that do not divide by ``num_classes``, that are zero or not finite, or that cancel out.
     """
     num_prompts, width = prompt_embeddings.shape
     if num_prompts == 0 or num_prompts % num_classes:
         raise EvaluationError(f"{num_classes} classes need a multiple of as many prompts, got {num_prompts}")
-    prompts = _unit(prompt_embeddings.astype(np.float64)).reshape(num_classes, -1, width)
-    return _unit(prompts.mean(axis=1)).astype(np.float32)
+    means = unit_rows(prompt_embeddings, "prompts").reshape(num_classes, -1, width).mean(axis=1)
+    norms = np.linalg.norm(means, axis=1, keepdims=True)
+    gone = np.flatnonzero(norms == 0)
+    if len(gone):
+        raise EvaluationError(f"the prompts of a class must not cancel out, those of class {gone[0]} do")
+    return np.asarray(means / norms, dtype=np.float32)
 
 
 def rank_labels(
@@ -115,12 +120,3 @@ def rank_labels(
 
 def _name(name: str, _slot: re.Match[str]) -> str:
     return name
-
-
-def _unit(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
-    norms = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    if not np.isfinite(norms).all() or (norms == 0).any():
-        raise EvaluationError(
-            "class prompts must embed to finite vectors that do not cancel out, got a zero or NaN one"
-        )
-    return np.asarray(vectors / norms)

@@ -283,6 +283,7 @@ REFUSING: dict[str, Callable[[np.ndarray, np.ndarray], object]] = {
     "retrieval, graded": lambda bad, good: rank_grades(bad, good, [{0: 1.0}] * 10, 5),
     "zero-shot, a picture": lambda bad, good: rank_labels(bad, good, TEN),
     "zero-shot, a class": lambda bad, good: rank_labels(good, bad, TEN),
+    "zero-shot, a prompt": lambda bad, good: class_weights(bad, 5),
     "several labels": lambda bad, good: average_precisions(bad, good > 0),
     "neighbours, training": lambda bad, good: knn_predictions(bad, TEN, good, 10),
     "neighbours, test": lambda bad, good: knn_predictions(good, TEN, bad, 10),

@@ -228,7 +228,7 @@ def test_prompts_that_cancel_out_name_the_first_class_in_theirs_and_are_an_error
     images = unit(np.random.default_rng(8), 4, 8)
     prompts = np.stack([np.stack([one, -one]) for one in images[:2]])
     assert their_classification(images, prompts, np.zeros(4, np.int64))["mean_per_class_recall"] == 1.0
-    with pytest.raises(EvaluationError, match="do not cancel out"):
+    with pytest.raises(EvaluationError, match="must not cancel out, those of class 0 do"):
         our_classification(images, prompts, np.zeros(4, np.int64))
 
 
