@@ -12,7 +12,7 @@ from evaluation.embedder import Embedder, Picture
 from evaluation.errors import EvaluationError
 from evaluation.metrics import ClusterScores, cluster_scores, kmeans_clusters
 from evaluation.results import TaskResult
-from evaluation.statistics import RESAMPLES, bootstrap_intervals, mean_of
+from evaluation.statistics import RESAMPLES, Interval, bootstrap_intervals, mean_of
 from evaluation.tasks.task import embed_images, embed_texts, example_ids, identify
 
 METRICS = ("v_measure", "nmi", "adjusted_rand_index", "clustering_accuracy")
@@ -99,24 +99,10 @@ class ClusteringTask:
         Raises:
             EvaluationError: embeddings that are not what the protocol promises.
         """
-        if self.images is not None:
-            embeddings = embed_images(embedder, self.images)
-        else:
-            embeddings = embed_texts(embedder, self.texts or ())
         index_of = {label: index for index, label in enumerate(self._classes())}
         labels = np.array([index_of[str(label)] for label in self.labels], dtype=np.int64)
-        clusters = np.stack([kmeans_clusters(embeddings, len(index_of), seed) for seed in range(self.num_seeds)])
-        scores = [cluster_scores(labels, each, len(index_of)) for each in clusters]
-        classes = np.stack([one.matched[each] for one, each in zip(scores, clusters, strict=True)])
-        metrics = _summary(scores)
-        share_found = (classes == labels).mean(axis=0)
-        found = bootstrap_intervals(
-            mean_of(share_found[:, None]),
-            len(labels),
-            self.groups,
-            resamples=self.resamples,
-            seed=self.seed,
-        )
+        scores, classes = self._clustered(embedder, labels)
+        metrics, share_found = _summary(scores), (classes == labels).mean(axis=0)
         return TaskResult(
             **identify(embedder),
             dataset=self.dataset,
@@ -127,7 +113,7 @@ class ClusteringTask:
             reasons={name: "one start has no standard deviation" for name, value in metrics.items() if value is None},
             num_examples=len(labels),
             example_name=self._example_name(),
-            intervals={"clustering_accuracy": found[0]} if found else {},
+            intervals=self._intervals(share_found),
             chance={"adjusted_rand_index": 0.0},
             headline=("v_measure", "clustering_accuracy"),
             protocol={
@@ -144,6 +130,25 @@ class ClusteringTask:
             | ({} if self.groups is None else {"group": np.asarray(self.groups)}),
             class_names=tuple(index_of),
         )
+
+    def _clustered(
+        self, embedder: Embedder, labels: NDArray[np.int64]
+    ) -> tuple[list[ClusterScores], NDArray[np.int64]]:
+        """Return the scores of each start, and the ``(S, N)`` classes that its clusters are matched to."""
+        if self.images is not None:
+            embeddings = embed_images(embedder, self.images)
+        else:
+            embeddings = embed_texts(embedder, self.texts or ())
+        num_classes = len(self._classes())
+        clusters = [kmeans_clusters(embeddings, num_classes, seed) for seed in range(self.num_seeds)]
+        scores = [cluster_scores(labels, each, num_classes) for each in clusters]
+        return scores, np.stack([one.matched[each] for one, each in zip(scores, clusters, strict=True)])
+
+    def _intervals(self, share_found: NDArray[np.float64]) -> dict[str, Interval]:
+        found = bootstrap_intervals(
+            mean_of(share_found[:, None]), len(share_found), self.groups, resamples=self.resamples, seed=self.seed
+        )
+        return {"clustering_accuracy": found[0]} if found else {}
 
 
 def _summary(scores: Sequence[ClusterScores]) -> dict[str, float | None]:
