@@ -56,6 +56,19 @@ def test_results_are_whole_and_valid_json(kind: type[LabelledImagesTask], tmp_pa
 
 
 @KINDS
+def test_every_class_has_scores_where_there_is_one_answer_per_picture(kind: type[LabelledImagesTask]) -> None:
+    result = kind(**labelled_rows(groups=[row // 3 for row in range(45)])).evaluate(ColourEmbedder())
+    if kind is FewLabelTask:
+        assert result.per_class == {}
+        return
+    assert tuple(result.per_class) == CLASSES
+    recalls = [one.recall for one in result.per_class.values()]
+    assert np.mean(recalls) == pytest.approx(result.metrics["mean_per_class_recall"])
+    assert np.mean([one.f1 for one in result.per_class.values()]) == pytest.approx(result.metrics["macro_f1"])
+    assert {(one.support, one.recall_interval.num_units) for one in result.per_class.values()} == {(15, 15)}
+
+
+@KINDS
 def test_a_seeing_embedder_beats_chance_and_a_collapsed_one_does_not(kind: type[LabelledImagesTask]) -> None:
     seeing, blind = (kind(**labelled_rows()).evaluate(one) for one in (ColourEmbedder(), CollapsedEmbedder()))
     assert first_metric(seeing) > 0.8

@@ -44,6 +44,15 @@ def test_numbers_of_a_case_worked_by_hand() -> None:
         assert interval.low <= result.metrics[name] <= interval.high
 
 
+def test_every_class_has_scores_of_its_own() -> None:
+    result = colour_task(groups=[0, 0, 0, 1, 2, 3, 4, 5]).evaluate(ColourEmbedder())
+    assert list(result.per_class) == sorted(set(SHOWN))
+    blue, red = result.per_class["blue"], result.per_class["red"]
+    assert (blue.support, blue.precision, blue.recall, blue.f1) == (2, 1.0, 0.5, pytest.approx(2 / 3))
+    assert (red.support, red.precision, red.recall, red.f1) == (2, pytest.approx(2 / 3), 1.0, pytest.approx(4 / 5))
+    assert [one.recall_interval.num_units for one in (blue, red)] == [2, 1]
+
+
 def test_intervals_of_macro_metrics_are_those_of_resampled_examples() -> None:
     rng = np.random.default_rng(0)
     labels, predictions = rng.integers(0, 4, size=(2, 30))
