@@ -72,7 +72,7 @@ def compare(
         metrics: which to look at, in tasks that have them; by default the main ones of each task.
         resamples: of the bootstrap; by default 2,000, and more for many pairs.
         seed: of the bootstrap.
-        confidence: of the intervals; pairs are told apart at one less it.
+        confidence: of the intervals; pairs are told apart where p is below one less it.
 
     Raises:
         EvaluationError: no results, a metric that none of them has or that is no fraction, or models of which no two
@@ -145,14 +145,7 @@ def _metrics_of(by_model: ByModel, asked: Sequence[str]) -> list[str]:
     return [name for name in asked if name in first.metrics] if asked else main_metrics(first)
 
 
-def _judge(
-    key: Key,
-    metric: str,
-    by_model: ByModel,
-    resamples: int,
-    seed: int,
-    left_out: list[str],
-) -> _Judged:
+def _judge(key: Key, metric: str, by_model: ByModel, resamples: int, seed: int, left_out: list[str]) -> _Judged:
     runs: dict[str, NDArray[np.float64]] = {}
     for model, several in by_model.items():
         values = [result.metrics.get(metric) for result in several]
@@ -197,7 +190,7 @@ def _sampled(
 def _means(judged: Sequence[_Judged], left_out: list[str]) -> Iterator[_Judged]:
     """Yield the means over data sets, of the models that were judged on all of them."""
     by_metric: dict[tuple[str, str], list[_Judged]] = {}
-    for one in judged:
+    for one in [one for one in judged if len(one.runs) > 1] or judged:  # what one model alone has compares nothing
         by_metric.setdefault((one.task, one.metric), []).append(one)
     for (task, metric), several in by_metric.items():
         models = list(dict.fromkeys(model for one in several for model in one.runs))

@@ -112,12 +112,14 @@ def _other_examples(first: TaskResult, other: TaskResult) -> Iterator[str]:
         if not (kind in first.examples and kind in other.examples):
             continue
         ids, others = first.examples[kind], other.examples[kind]
-        unknown = np.setdiff1d(others, ids)
-        if len(ids) != len(others) or len(unknown):
-            which = f', such as "{unknown[0]}"' if len(unknown) else ""
-            yield f"other examples: {len(unknown):,} of {len(others):,} ids are not among the {len(ids):,}{which}"
-            return
-        place = _places(others, ids)
+        place = np.arange(len(ids))
+        if not np.array_equal(ids, others):
+            unknown = np.setdiff1d(others, ids)
+            if len(ids) != len(others) or len(unknown):
+                which = f', such as "{unknown[0]}"' if len(unknown) else ""
+                yield f"other examples: {len(unknown):,} of {len(others):,} ids are not among the {len(ids):,}{which}"
+                return
+            place = _places(others, ids)
         for name in (*_GIVEN[kind], *(("score",) if "cosine" in first.examples else ())):
             given, own = _given(first, name), _given(other, name)
             if given is None and own is None:

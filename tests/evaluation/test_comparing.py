@@ -37,7 +37,7 @@ def in_another_order(result: TaskResult, seed: int = 0) -> TaskResult:
 
 def test_a_pair_is_compared_as_the_paired_bootstrap_compares_it() -> None:
     first, second = judged("a", 0.8), judged("b", 0.6, seed=1)
-    one = only(compare({"a": [first], "b": [second]}, resamples=4000))
+    one = only(compare({"b": [second], "a": [first]}, resamples=4000))
     expected = paired_bootstrap(hits(first), hits(second), resamples=4000)
     (pair,) = one.pairs
     assert (pair.first, pair.second, pair.is_told_apart, pair.is_tie) == ("a", "b", True, False)
@@ -153,6 +153,12 @@ def test_a_precision_that_is_not_told_is_no_mismatch() -> None:
     assert only(compare({"a": [judged("a", 0.8, precision="fp32")], "b": [judged("b", 0.6)]})).pairs
 
 
+def test_baselines_beside_a_model_make_no_other_protocol() -> None:
+    metrics = {"acc1": 0.8, "raw_pixels/acc1": 0.3}
+    beside = judged("a", 0.8, metrics=metrics, protocol={"k": 20, "raw_pixels": {"side": 16}})
+    assert only(compare({"a": [beside], "b": [judged("b", 0.6, protocol={"k": 20})]})).pairs
+
+
 def test_where_only_some_tasks_match_those_are_compared() -> None:
     results = {
         "a": [judged("a", 0.8), judged("a", 0.8, dataset="digits")],
@@ -192,6 +198,24 @@ def test_the_mean_over_data_sets_is_of_models_judged_on_all_and_each_counts_equa
     assert interval is not None
     error = np.sqrt(sum(v * (1 - v) / size for v, size in zip(values, sizes.values(), strict=True))) / 2
     assert interval.high - interval.low == pytest.approx(2 * 1.96 * error, rel=0.1)
+
+
+def test_what_one_model_alone_was_judged_on_is_in_no_mean_of_several() -> None:
+    def of(model: str, *datasets: str) -> list[TaskResult]:
+        return [judged(model, 0.6, seed=ord(model), dataset=name) for name in datasets]
+
+    (mean,) = compare({"a": of("a", "photos", "digits", "emoji"), "b": of("b", "photos", "digits")}).means
+    assert (mean.datasets, len(mean.pairs)) == (("photos", "digits"), 1)
+    (alone,) = compare({"a": of("a", "photos", "digits", "emoji")}).means
+    assert alone.name == "mean over 3"
+
+
+def test_data_sets_of_one_size_are_drawn_independently() -> None:
+    both = [judged("a", 0.6, dataset=name) for name in ("photos", "digits")]
+    comparison = compare({"a": both})
+    (mean,), one = comparison.means, comparison.by_dataset[0]
+    width = [found.high - found.low for score in (mean, one) if (found := score.scores[0].interval)]
+    assert width[0] == pytest.approx(width[1] / np.sqrt(2), rel=0.1)
 
 
 def test_a_data_set_is_drawn_alike_whatever_else_is_compared() -> None:

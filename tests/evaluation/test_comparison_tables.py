@@ -120,6 +120,12 @@ def test_different_metrics_are_named_in_the_head() -> None:
     assert head == "|  | photos knn | photos sts |"
 
 
+def test_equally_good_ones_are_both_the_best() -> None:
+    result = judged("a", 0.8)
+    lines = markdown_table(compare({"a": [result], "b": [result]})).splitlines()
+    assert [line.split(" | ")[1] for line in lines[2:4]] == ["**72.5** |", "**72.5** |"]
+
+
 def test_a_model_that_was_not_judged_has_an_empty_cell() -> None:
     comparison = compare({"a": [judged("a", 0.8)], "b": [judged("b", 0.6, dataset="digits")], "c": [judged("c", 0.5)]})
     assert markdown_table(comparison).splitlines()[3] == "| b |  | 55.0 |"

@@ -46,7 +46,7 @@ def test_of_a_run_what_it_started_from_is_left_out_unless_given(tmp_path: Path) 
 
 
 def test_runs_that_differ_in_the_seed_alone_are_one_model(tmp_path: Path) -> None:
-    runs = [save_run(tmp_path / f"run-{seed}", seed=seed) for seed in range(3)]
+    runs = [save_run(tmp_path / str(seed) / f"run-{seed}", seed=seed) for seed in range(3)]
     other = save_run(tmp_path / "other", seed=3, lr=0.2)
     found = read_results(*runs, other)
     assert {name: len(several) for name, several in found.items()} == {"run-0": 3, "other": 1}
