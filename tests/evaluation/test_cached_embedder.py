@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from evaluation import CachedEmbedder, Described, Embedder
+from evaluation.corruptions import CorruptedPictures
 from tests.evaluation.fakes import ColourEmbedder, LazyPictures, PromptedColours, RebuildableColours, picture
 
 
@@ -38,6 +39,13 @@ def test_a_sequence_that_is_gone_does_not_lend_its_id() -> None:
     for colour in ("red", "blue", "green"):  # each list dies before the next is made
         row = cached.encode_texts([colour])[0]
         np.testing.assert_array_equal(row, ColourEmbedder().encode_texts([colour])[0])
+
+
+def test_corrupted_pictures_are_not_remembered() -> None:
+    inner, corrupted = ColourEmbedder(), CorruptedPictures([picture("red")], "contrast", 1)
+    cached = CachedEmbedder(inner)
+    np.testing.assert_array_equal(cached.encode_images(corrupted), cached.encode_images(corrupted))
+    assert inner.num_images == 2
 
 
 def test_tasks_share_what_the_untrained_self_encodes() -> None:

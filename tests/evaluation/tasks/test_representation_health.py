@@ -60,6 +60,26 @@ def test_intervals_hold_what_they_are_of() -> None:
     assert {one.num_units for one in grouped.intervals.values()} == {2}
 
 
+def test_intervals_are_of_the_figures_of_rows_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Any] = []
+    monkeypatch.setattr(
+        "evaluation.tasks.representation_health.bootstrap_intervals", lambda statistic, *_, **__: seen.append(statistic)
+    )
+    captions = [["red"], ["green", "a cyan one"], ["blue"], ["white red", "yellow"]]
+    task, embedder = task_of(captions=captions), ColourEmbedder()
+    task.evaluate(embedder)
+    images, weights = embedder.encode_images(task.images), np.array([[1.0, 2.0, 0.0, 1.0]])
+    texts = embedder.encode_texts(["red", "green", "a cyan one", "green", "a cyan one", "white red", "yellow"])
+    drawn = images[[0, 1, 1, 3]]
+    expected = [
+        spread(drawn),
+        spread(texts),
+        alignment(images[[0, 1, 1, 1, 1, 3, 3]], texts),
+        modality_gap(drawn, texts),
+    ]
+    np.testing.assert_allclose(seen[0](weights)[0], expected, rtol=1e-6)
+
+
 def test_a_collapsed_model_is_seen() -> None:
     metrics = task_of().evaluate(CollapsedEmbedder()).metrics
     assert metrics["image_spread"] == metrics["text_spread"] == pytest.approx(0, abs=1e-6)
