@@ -18,7 +18,8 @@ from evaluation.statistics import RESAMPLES, Interval, bootstrap_intervals
 from evaluation.tasks.task import embed_images, embed_texts, example_ids, identify
 
 MAX_ROWS = 10_000
-"""Of more pictures or texts, so many are drawn for what looks at pairs of them or at all at once."""
+"""Of more rows so many are drawn, and of more texts of these for uniformity and effective rank, because the work rises
+with their square."""
 
 Weighted = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
@@ -60,8 +61,6 @@ class RepresentationHealthTask:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if max(len(self.images), len(self._texts)) < 2:
-            raise EvaluationError(f"{self.dataset}: {self.task} needs at least two pictures or two different texts")
         given = {"pictures": len(self.images), "captions": len(self.captions)}
         wrong = {what: count for what, count in given.items() if count not in (0, self._num_rows)}
         if self.groups is not None and len(self.groups) != self._num_rows:
@@ -73,18 +72,31 @@ class RepresentationHealthTask:
             if isinstance(texts, str) or bad is not None:
                 raise EvaluationError(f"{self.dataset}: every row has a list of texts, got {texts!r} for row {row}")
         example_ids(self.ids, self._num_rows, self.dataset)
+        if max(len(self.images), len(self._texts)) < 2:
+            raise EvaluationError(f"{self.dataset}: {self.task} needs at least two pictures or two different texts")
 
     @property
     def _num_rows(self) -> int:
         return max(len(self.images), len(self.captions))
 
     @cached_property
+    def _drawn(self) -> NDArray[np.int64]:
+        """The rows that are looked at, in order."""
+        if self._num_rows <= MAX_ROWS:
+            return np.arange(self._num_rows)
+        return np.sort(np.random.default_rng(self.seed).choice(self._num_rows, MAX_ROWS, replace=False))
+
+    @property
+    def _drawn_captions(self) -> list[Sequence[str]]:
+        return [self.captions[row] for row in self._drawn.tolist()] if len(self.captions) else []
+
+    @cached_property
     def _row_of_text(self) -> dict[str, int]:
-        """The different texts, in order, and the row in which each occurs first."""
+        """The different texts of the rows drawn, and which of these has each first."""
         found: dict[str, int] = {}
-        for row, texts in enumerate(self.captions):
+        for number, texts in enumerate(self._drawn_captions):
             for text in texts:
-                found.setdefault(text, row)
+                found.setdefault(text, number)
         return found
 
     @cached_property
@@ -94,9 +106,9 @@ class RepresentationHealthTask:
 
     @cached_property
     def _pairs(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """The rows of pictures and of texts that belong together."""
+        """Which of the pictures drawn, and of the texts, belong together."""
         place = {text: place for place, text in enumerate(self._texts)}
-        pairs = [(row, place[text]) for row, texts in enumerate(self.captions) for text in texts]
+        pairs = [(row, place[text]) for row, texts in enumerate(self._drawn_captions) for text in texts]
         rows, places = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
         return rows, places
 
@@ -109,7 +121,7 @@ class RepresentationHealthTask:
         """
         able, embedded = modalities_of(embedder), {}
         if len(self.images) > 1 and "image" in able:
-            embedded["image"] = embed_images(embedder, self.images)
+            embedded["image"] = embed_images(embedder, self.images)[self._drawn]
         if len(self._texts) > 1 and "text" in able:
             embedded["text"] = embed_texts(embedder, self._texts)
         if not embedded:
@@ -119,7 +131,6 @@ class RepresentationHealthTask:
             rows, places = self._pairs
             metrics["alignment"] = alignment(embedded["image"][rows], embedded["text"][places])
             metrics["modality_gap"] = modality_gap(embedded["image"], embedded["text"])
-        drawn = max(map(len, embedded.values())) > MAX_ROWS
         return TaskResult(
             **identify(embedder),
             dataset=self.dataset,
@@ -127,15 +138,27 @@ class RepresentationHealthTask:
             language=self.language,
             task=self.task,
             metrics=metrics,
-            num_examples=self._num_rows,
+            num_examples=len(self._drawn),
             example_name="rows",
             intervals=self._intervals(embedded),
             units=dict.fromkeys(metrics, "number"),
             headline=tuple(metrics),
-            notes=(f"Uniformity and effective rank are of {MAX_ROWS:,} pictures or texts drawn.",) if drawn else (),
-            examples={"id": example_ids(self.ids, self._num_rows, self.dataset)}
-            | ({} if self.groups is None else {"group": np.asarray(self.groups)}),
+            notes=tuple(self._notes()),
+            examples={"id": example_ids(self.ids, self._num_rows, self.dataset)[self._drawn]}
+            | ({} if self._groups is None else {"group": self._groups}),
         )
+
+    @property
+    def _groups(self) -> NDArray[np.int64] | None:
+        return None if self.groups is None else np.asarray(self.groups)[self._drawn]
+
+    def _notes(self) -> list[str]:
+        said = []
+        if self._num_rows > MAX_ROWS:
+            said.append(f"Of {self._num_rows:,} rows {MAX_ROWS:,} are looked at, drawn by chance.")
+        if len(self._texts) > MAX_ROWS:
+            said.append(f"Uniformity and effective rank of texts are of {MAX_ROWS:,} of them, drawn by chance.")
+        return said
 
     def _of(self, rows: Embeddings) -> dict[str, float]:
         some = rows
@@ -145,7 +168,7 @@ class RepresentationHealthTask:
 
     def _intervals(self, embedded: dict[str, Embeddings]) -> dict[str, Interval]:
         """Return intervals of what is a function of weighted means."""
-        row_of = {"image": np.arange(len(self.images)), "text": np.array(list(self._row_of_text.values()), dtype=int)}
+        row_of = {"image": np.arange(len(self._drawn)), "text": np.array(list(self._row_of_text.values()), dtype=int)}
         wide = {kind: rows.astype(np.float64) for kind, rows in embedded.items()}
         statistics: dict[str, Weighted] = {
             f"{kind}_spread": lambda weights, kind=kind: _spread(weights[:, row_of[kind]], wide[kind])  # type: ignore[misc]
@@ -161,8 +184,8 @@ class RepresentationHealthTask:
             )
         found = bootstrap_intervals(
             lambda weights: np.column_stack([of(weights) for of in statistics.values()]),
-            self._num_rows,
-            self.groups,
+            len(self._drawn),
+            self._groups,
             resamples=self.resamples,
             seed=self.seed,
         )

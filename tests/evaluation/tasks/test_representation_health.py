@@ -102,10 +102,15 @@ def test_what_the_data_or_the_model_lack_is_left_out(tmp_path: Path) -> None:
 
 def test_of_many_rows_some_are_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("evaluation.tasks.representation_health.MAX_ROWS", 3)
-    result = task_of().evaluate(ColourEmbedder())
-    assert result.notes == ("Uniformity and effective rank are of 3 pictures or texts drawn.",)
-    whole = task_of().evaluate(ColourEmbedder())
-    assert result.metrics["image_spread"] == whole.metrics["image_spread"]
+    result = task_of(groups=[5, 6, 7, 8]).evaluate(ColourEmbedder())
+    rows = [int(row) for row in result.examples["id"]]
+    assert (result.num_examples, len(rows)) == (3, 3)
+    assert result.notes[0] == "Of 4 rows 3 are looked at, drawn by chance."
+    assert result.examples["group"].tolist() == [5 + row for row in rows]
+    some = [task_of().images[row] for row in rows]
+    alone = task_of(images=some, captions=[CAPTIONS[row] for row in rows]).evaluate(ColourEmbedder())
+    for name in ("image_uniformity", "image_spread", "text_spread", "alignment", "modality_gap"):
+        assert result.metrics[name] == alone.metrics[name]
 
 
 @pytest.mark.parametrize(
