@@ -71,7 +71,9 @@ def templates_for(
             said.append(f"{len(came.templates)} templates" if came.templates else without)
         if said:
             tell(f"{name}: with the data came {' and '.join(said)}")
-    return config.templates or (came and came.templates) or DEFAULT_TEMPLATES
+    if config.templates is not None:
+        return config.templates
+    return (came and came.templates) or DEFAULT_TEMPLATES
 
 
 def names_of_classes(

@@ -93,6 +93,7 @@ def test_a_list_of_names_goes_by_the_numbers_of_the_classes(tmp_path: Path) -> N
         ({"class_names": {"7": "seven"}}, r"evaluate.0.class_names has '7', which is no label of rows.jsonl \(0, 2\)"),
         ({"class_names": "imagnet"}, r'evaluate.0: no class names are called "imagnet".*Did you mean "imagenet"'),
         ({"templates": "imagnet"}, r'evaluate.0: .*no templates are called "imagnet".*Did you mean "imagenet"'),
+        ({"templates": []}, r"evaluate.0: rows.jsonl: zero-shot classification needs at least one template"),
         ({"templates": ["no place"]}, r'evaluate.0: rows.jsonl: a template needs a place {} .*got "no place"'),
     ],
 )
