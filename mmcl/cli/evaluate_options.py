@@ -25,7 +25,7 @@ Task = Annotated[
     ),
 ]
 Data = Annotated[
-    str | None, typer.Option("--data", "-d", help="glyphs, digits, a file, a folder, a glob, or a hub id.")
+    str | None, typer.Option("--data", "-d", help="glyphs, digits, a file, a folder, a glob, a hub id, or wds/NAME.")
 ]
 Suite = Annotated[
     str | None,
