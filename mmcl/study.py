@@ -123,7 +123,7 @@ class _Run:
     def _sharing(
         self, images: LazyPictures, models: Sequence[CachedEmbedder], bundle: Sequence[int]
     ) -> list[CachedEmbedder]:
-        """Return the models that encode a sequence of pictures, and their untrained selves where a task asks for them."""
+        """Return the models that encode a sequence of pictures, untrained ones too where a task asks for those."""
         # Embeddings in a file are found by where a picture is in its data.
         reading = [
             model

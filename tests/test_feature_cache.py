@@ -85,6 +85,14 @@ def test_whatever_can_change_an_embedding_misses(
     assert len(files(tmp_path / "cache")) == num_files
 
 
+def test_precision_and_device_of_anybodys_object_count_too(tmp_path: Path) -> None:
+    for number, fields in enumerate(({}, {"precision": "fp32"}, {"precision": "bf16"}, {"device": "cuda"}), start=1):
+        embedder = ByColour()
+        vars(embedder).update(fields)
+        cached(embedder, tmp_path).encode_texts(TEXTS)
+        assert len(files(tmp_path)) == number
+
+
 def test_other_items_kinds_prompts_and_libraries_miss(
     tokenizer: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -157,3 +157,15 @@ def test_embeddings_are_kept_in_a_folder_of_ones_own(models: list[str], pairs: s
     assert main([*command, "--output", str(tmp_path / "out")]) == 0
     assert len(list((tmp_path / "kept").iterdir())) == 2
     assert not (tmp_path / "out" / "cache").exists()
+
+
+def test_after_ctrl_c_the_way_on_is_told(
+    models: list[str], pairs: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("evaluation.RetrievalTask.evaluate", stop)
+    output = str(tmp_path / "out")
+    assert main(["evaluate", *models, "-t", "retrieval", "-d", pairs, "-o", output]) == 130
+    assert f"{output} keeps what was done, and the same command goes on" in capsys.readouterr().err

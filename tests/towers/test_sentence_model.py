@@ -23,7 +23,7 @@ from mmcl.errors import UserError
 from mmcl.model import TwoTower, build_model
 from mmcl.recipe_model import ModelConfig
 from mmcl.text.prompts import Prompts
-from mmcl.towers.sentence_model import SentenceModel, dense_folders, find_sentence_model
+from mmcl.towers.sentence_model import SentenceModel, UnknownModulesError, dense_folders, find_sentence_model
 from mmcl.towers.tokenizer_of import tokenizer_of
 from tests.towers.sentence_models import WIDTH, save
 from tests.towers.tiny_configs import VIT
@@ -197,6 +197,24 @@ def test_what_is_no_text_model_of_the_library_is_left_to_others(tmp_path: Path) 
     settings = {"modality_config": {"text": {}, "image": {}}}
     (tmp_path / "sentence_bert_config.json").write_text(json.dumps(settings))
     assert find_sentence_model(str(tmp_path)) is None, "a model of pictures too is opened by transformers"
+
+
+@pytest.mark.parametrize(
+    ("kinds", "paths"),
+    [(["Transformer", "Dense"], ["", "1_Dense"]), (["CLIPModel"], ["0_CLIPModel"]), (["Router"], [""])],
+)
+def test_a_model_of_pictures_and_texts_of_other_modules_is_told_from_a_joint_one(
+    tmp_path: Path, kinds: list[str], paths: list[str]
+) -> None:
+    named = [
+        {"type": f"sentence_transformers.models.{kind}", "path": path} for kind, path in zip(kinds, paths, strict=True)
+    ]
+    (tmp_path / "modules.json").write_text(json.dumps(named))
+    (tmp_path / "router_config.json").write_text(json.dumps({"structure": {"text": [], "image": []}}))
+    (tmp_path / "sentence_bert_config.json").write_text(json.dumps({"modality_config": {"text": {}, "image": {}}}))
+    with pytest.raises(UnknownModulesError, match=f"made of {', '.join(kinds)}; only") as error:
+        find_sentence_model(str(tmp_path))
+    assert error.value.modalities == ("image", "text")
 
 
 def test_a_backbone_in_a_folder_of_its_own_is_found(tmp_path: Path, tokenizer: str) -> None:
