@@ -19,7 +19,7 @@ help:
 	@echo "make losses       the losses beside open_clip, sentence-transformers and lightly (about a quarter of an hour)"
 	@echo "make input        JPEG files to batches, beside open_clip's transform, interleaved (about four minutes)"
 	@echo "make evaluation-speed   ranks and zero-shot classifiers beside open_clip and FAISS (about half an hour; needs faiss-cpu)"
-	@echo "make sentences TEXT=...   sentence encoders from scratch, judged by STS-B in two languages: docs/sts.md (under an hour on two busy cores)"
+	@echo "make sentences TEXT=...   sentence encoders from scratch, judged by STS-B in two languages: docs/sts.md (under 40 minutes on two cores)"
 	@echo "make cross-lingual EMOJI=...   drawings with names in two languages: docs/cross-lingual.md (about five minutes)"
 	@echo "make sentence-step [SENTENCES=...]   a step of SimCSE beside sentence-transformers' trainer"
 	@echo "make clean        remove the virtual environment"

@@ -1,6 +1,6 @@
 """Sentence encoders from scratch, judged by semantic textual similarity in two languages; writes docs/sts.md.
 
-    make sentences TEXT=text        (under an hour on two busy cores)
+    make sentences TEXT=text        (under 40 minutes on two cores)
 
 A small text tower is drawn at random and trained in three steps: unsupervised SimCSE on plain sentences, supervised
 SimCSE on what follows from what, CoSENT on graded pairs. Judged is the Spearman correlation of cosine and human score
