@@ -81,7 +81,10 @@ def _recipe_of(file: Path, folder: Path, result: TaskResult) -> dict[str, Any] |
     above = [parent for parent in file.parents if parent == folder or folder in parent.parents]
     for place in (*above, Path(result.model)):
         if (place / "recipe.yaml").is_file():
-            recipe = yaml.safe_load((place / "recipe.yaml").read_text(encoding="utf-8"))
+            try:
+                recipe = yaml.safe_load((place / "recipe.yaml").read_text(encoding="utf-8"))
+            except (OSError, ValueError, yaml.YAMLError):
+                return None
             return recipe if isinstance(recipe, dict) else None
     return None
 

@@ -54,6 +54,13 @@ def test_runs_that_differ_in_the_seed_alone_are_one_model(tmp_path: Path) -> Non
     assert len(read_results(runs[0], again)) == 2
 
 
+@pytest.mark.parametrize("text", ["seed: [", "- a list", "\x00"])
+def test_a_recipe_that_cannot_be_read_makes_a_run_a_model_of_its_own(tmp_path: Path, text: str) -> None:
+    runs = [save_run(tmp_path / f"run-{seed}", seed=seed) for seed in range(2)]
+    (runs[0] / "recipe.yaml").write_text(text)
+    assert len(read_results(*runs)) == 2
+
+
 def test_an_evaluation_of_a_run_is_known_by_the_runs_recipe(tmp_path: Path) -> None:
     runs = [save_run(tmp_path / f"run-{seed}", seed=seed) for seed in range(2)]
     for run in runs:
