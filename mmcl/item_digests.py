@@ -24,7 +24,7 @@ class Digests:
     """
 
     def __init__(self) -> None:
-        self._known: dict[int, tuple[object, str]] = {}
+        self._known: dict[tuple[int, bool], tuple[object, str]] = {}
 
     def of(self, value: Any) -> str:
         """Return the sum of texts, numbers, pictures of rows, or what is made of them, as 64 hexadecimal digits.
@@ -32,17 +32,18 @@ class Digests:
         Raises:
             TypeError: something that is none of these.
         """
-        return self._once(value, _digest)
+        return self._once(value, _digest, False)
 
     def of_pictures(self, images: Sequence[Any]) -> str:
         """Return the sum of pictures; a path stands for what its file holds."""
-        return self._once(images, lambda given: _joined(_pictures(given)))
+        return self._once(images, lambda given: _joined(_pictures(given)), True)
 
-    def _once(self, value: Any, digest: Callable[[Any], str]) -> str:
-        if id(value) not in self._known:
+    def _once(self, value: Any, digest: Callable[[Any], str], as_pictures: bool) -> str:
+        key = (id(value), as_pictures)
+        if key not in self._known:
             # Kept beside its sum so that its id cannot pass to another object.
-            self._known[id(value)] = (value, digest(value))
-        return self._known[id(value)][1]
+            self._known[key] = (value, digest(value))
+        return self._known[key][1]
 
     def of_fields(self, task: Any) -> dict[str, str]:
         """Return the sums of a task's fields by their names, shortened to 16 digits: enough to tell a change by."""

@@ -44,7 +44,7 @@ def look_at_model(name: str) -> ModelFacts:
     """
     place = resolve_folder(name.removeprefix(UNTRAINED))
     if is_embeddings_file(place):
-        if place != name:
+        if name.startswith(UNTRAINED):
             raise UserError(f"{name}: embeddings in a file have no architecture; give a model after {UNTRAINED}")
         return ModelFacts(name, FileEmbedder(place).modalities, Path(place).stat().st_size)
     modalities = _modalities(place)

@@ -89,7 +89,7 @@ class _Run:
         embedders = {number: self._opened(number) for number in numbers}
         for bundle in bundles(self.plan.tasks):
             todo = {number: self._not_done(number, embedder, bundle) for number, embedder in embedders.items()}
-            cached = {number: CachedEmbedder(embedders[number], self.cache) for number in embedders if todo[number]}
+            cached = {number: self._cached(embedders[number]) for number in embedders if todo[number]}
             for images in different_pictures([self.plan.tasks[task] for task in bundle]):
                 sharing = self._sharing(images, list(cached.values()), bundle)
                 encode_images_once(images, sharing, self.study.batch_size)
@@ -120,11 +120,14 @@ class _Run:
             return model
         return open_model(model, batch_size=self.study.batch_size, precision=self.study.precision)
 
+    def _cached(self, embedder: Embedder) -> CachedEmbedder:
+        # What a file holds needs no second file, and goes by where a picture is in its data, not by its bytes.
+        return CachedEmbedder(embedder, None if isinstance(embedder, FileEmbedder) else self.cache)
+
     def _sharing(
         self, images: LazyPictures, models: Sequence[CachedEmbedder], bundle: Sequence[int]
     ) -> list[CachedEmbedder]:
         """Return the models that encode a sequence of pictures, untrained ones too where a task asks for those."""
-        # Embeddings in a file are found by where a picture is in its data.
         reading = [
             model
             for model in models

@@ -161,6 +161,13 @@ def test_positions_beyond_the_data_are_of_other_data(pairs: Path, tmp_path: Path
         knn([path], pairs, tmp_path)
 
 
+def test_what_lies_in_a_file_is_not_cached(pairs: Path, tmp_path: Path) -> None:
+    path = save(tmp_path / "x.npz", images=ROWS, texts=ROWS, text=captions(pairs))
+    mmcl.evaluate([path], tasks=["retrieval"], data=str(pairs), output=str(tmp_path / "out"))
+    assert (tmp_path / "out" / "done.jsonl").is_file()
+    assert not (tmp_path / "out" / "cache").exists()
+
+
 def test_rows_are_brought_to_unit_norm_which_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         found = FileEmbedder(save(tmp_path / "x.npz", texts=ROWS * 3, text=[str(n) for n in range(30)]))

@@ -60,6 +60,8 @@ def test_a_path_among_pictures_stands_for_its_file(tmp_path: Path) -> None:
         Image.new("RGB", (4, 4), colour).save(path)
         sums |= {Digests().of_pictures([str(path)]), Digests().of_pictures([path])}
     assert len(sums) == 2
+    digests, paths = Digests(), [str(path)]
+    assert digests.of(paths) != digests.of_pictures(paths)
 
 
 @dataclass
