@@ -44,7 +44,14 @@ def format_comparison(comparison: Comparison) -> str:
     kept = len(COLUMNS) if has_pairs else COLUMNS.index("behind")
     table = align([line[:kept] for line in lines], _NUM_TEXT_COLUMNS)
     said = [sentence(one) for one in every if one.pairs]
-    return "\n\n".join(part for part in (table, "\n".join(said), "\n".join(comparison.left_out)) if part)
+    parts = (table, "\n".join(_runs(comparison.results)), "\n".join(said), "\n".join(comparison.left_out))
+    return "\n\n".join(part for part in parts if part)
+
+
+def _runs(results: ResultsByModel) -> list[str]:
+    """Say of which runs a model is made that has several."""
+    runs = {model: list(dict.fromkeys(result.model for result in several)) for model, several in results.items()}
+    return [f"{model} is one model of several seeds: {', '.join(names)}" for model, names in runs.items() if names[1:]]
 
 
 def sentence(one: MetricComparison) -> str:

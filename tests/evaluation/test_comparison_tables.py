@@ -68,6 +68,12 @@ def test_text_has_the_best_first_and_says_what_is_not_told_apart() -> None:
     assert lines[-1] == "digits knn: c is not comparable"
 
 
+def test_runs_that_are_taken_for_one_model_are_named() -> None:
+    results = {"ours": [judged(f"ours-{seed}", 0.8, seed=seed) for seed in range(2)], "b": [judged("b", 0.5)]}
+    assert "ours is one model of several seeds: ours-0, ours-1" in format_comparison(compare(results)).splitlines()
+    assert "several seeds" not in format_comparison(compare({"b": results["b"]}))
+
+
 def test_sentences_tell_one_pair_many_and_ties() -> None:
     one = of_dataset("photos")
     apart = MetricComparison(one.datasets, "knn", "acc1", 100, one.scores, one.pairs[1:])
