@@ -25,6 +25,7 @@ from typing import Any
 import datasets
 import numpy as np
 
+from mmcl import __version__
 from mmcl.errors import UserError, did_you_mean
 
 LAYOUT = "clip_benchmark"
@@ -113,7 +114,8 @@ class BenchmarkFolder:
             "kind": self.kind,
             "num_classes": len(self.class_prompts.class_names) if self.class_prompts else 0,
             "limit": limit,
-            "stamps": stamps,  # read by nobody: with other shards it is another data set for the cache
+            # Read by nobody: with other shards, or read by another version, it is another data set for the cache.
+            "stamps": (__version__, *stamps),
         }
         rows: datasets.Dataset = datasets.Dataset.from_generator(_samples, features=self._features(), gen_kwargs=given)
         return rows
@@ -168,7 +170,7 @@ def _lines(file: Path) -> list[str]:
 
 
 def _samples(
-    shards: Sequence[str], kind: str, num_classes: int, limit: int | None, stamps: Sequence[tuple[int, int]]
+    shards: Sequence[str], kind: str, num_classes: int, limit: int | None, stamps: Sequence[object]
 ) -> Iterator[dict[str, Any]]:
     samples = (_sample(*found, kind, num_classes) for shard in shards for found in _parts_by_key(Path(shard)))
     return islice(samples, limit)
@@ -204,16 +206,14 @@ def _sample(place: str, key: str, parts: dict[str, bytes], kind: str, num_classe
             raise ValueError(f"{place}: sample {key} of a {kind} set must have {what}, got {', '.join(parts)}")
     row = {"__key__": key, "image": {"bytes": parts[suffix or ""], "path": f"{key}.{suffix}"}}
     value = parts[target]
-    if kind == "retrieval":
-        return row | {"text": value.decode("utf-8").splitlines()}
     try:
-        return row | (
-            {"label": _class_number(value, num_classes)}
-            if kind == "classification"
-            else {"labels": _class_numbers(value, num_classes)}
-        )
-    except ValueError as error:
-        raise ValueError(f"{place}: {key}.{target} {error}") from None
+        if kind == "retrieval":
+            return row | {"text": value.decode("utf-8").splitlines()}
+        if kind == "classification":
+            return row | {"label": _class_number(value, num_classes)}
+        return row | {"labels": _class_numbers(value, num_classes)}
+    except (ValueError, EOFError) as error:
+        raise ValueError(f"{place}: {key}.{target}: {error}") from None
 
 
 def _class_number(value: bytes, num_classes: int) -> int:

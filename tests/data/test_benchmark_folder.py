@@ -114,7 +114,7 @@ def test_a_folder_without_templates_has_none(tmp_path: Path) -> None:
         ("test/nshards.txt", "many", r'must hold the number of shards, got "many"'),
         ("test/nshards.txt", "3", r"nshards.txt counts 3 shards, and 2 of them are missing, first 1.tar"),
         ("test/0.tar", "no tar", r"cannot read .* as clip_benchmark: test/0.tar: "),
-        ("classnames.txt", "cat", r'test/0.tar: s0000001.cls must be the number of one of the 1 classes .*, got "1"'),
+        ("classnames.txt", "cat", r'test/0.tar: s0000001.cls: must be the number of one of the 1 classes .*, got "1"'),
     ],
 )
 def test_what_is_wrong_with_a_folder_is_one_message(tmp_path: Path, file: str, text: str | None, message: str) -> None:
@@ -145,7 +145,24 @@ def test_a_sample_that_is_not_as_it_must_be_is_one_message(
 def test_numbers_for_other_classes_are_one_message(tmp_path: Path) -> None:
     folder = write_benchmark(tmp_path, [[{"png": encoded(picture()), "npy": npy([0, 1, 1])}]])
     (folder / "dataset_type.txt").write_text("multilabel")
-    with pytest.raises(UserError, match=r"s0000000.npy must hold a number for each of the 2 classes .*shape \(3,\)"):
+    with pytest.raises(UserError, match=r"s0000000.npy: must hold a number for each of the 2 classes .*shape \(3,\)"):
+        _open(folder)
+
+
+@pytest.mark.parametrize(
+    ("kind", "sample", "message"),
+    [
+        ("multilabel", {"npy": b""}, r"test/0.tar: s0000000.npy: No data left in file"),
+        ("multilabel", {"npy": b"many"}, r"test/0.tar: s0000000.npy: .*pickle"),
+        ("retrieval", {"txt": "für".encode("latin-1")}, r"test/0.tar: s0000000.txt: 'utf-8' codec can't decode"),
+    ],
+)
+def test_what_cannot_be_read_in_a_sample_has_its_place(
+    tmp_path: Path, kind: str, sample: dict[str, bytes], message: str
+) -> None:
+    folder = write_benchmark(tmp_path, [[{"png": encoded(picture()), **sample}]])
+    (folder / "dataset_type.txt").write_text(kind)
+    with pytest.raises(UserError, match=message):
         _open(folder)
 
 
