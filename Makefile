@@ -4,8 +4,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help quickstart test lint methods labels joint joint-weights forgetting sentences cross-lingual losses input \
-	evaluation-speed sentence-step clean
+.PHONY: help quickstart test lint methods labels joint joint-weights forgetting sentences cross-lingual compare-models \
+	losses input evaluation-speed sentence-step clean
 
 help:
 	@echo "make quickstart   train a small CLIP from scratch, judge it, write a report (about five minutes on two cores)"
@@ -21,6 +21,7 @@ help:
 	@echo "make evaluation-speed   ranks and zero-shot classifiers beside open_clip and FAISS (about half an hour; needs faiss-cpu)"
 	@echo "make sentences TEXT=...   sentence encoders from scratch, judged by STS-B in two languages: docs/sts.md (under 40 minutes on two cores)"
 	@echo "make cross-lingual EMOJI=...   drawings with names in two languages: docs/cross-lingual.md (about five minutes)"
+	@echo "make compare-models EMOJI=... CLOTHING=...   the quickstart's model beside two baselines: docs/compare-models.md and its report (about ten minutes)"
 	@echo "make sentence-step [SENTENCES=...]   a step of SimCSE beside sentence-transformers' trainer"
 	@echo "make clean        remove the virtual environment"
 
@@ -56,6 +57,9 @@ sentences: $(READY)
 
 cross-lingual: $(READY)
 	$(BIN)/python -m benchmarks.cross_lingual --emoji $(EMOJI)
+
+compare-models: $(READY)
+	$(BIN)/python -m benchmarks.compare_models --emoji $(EMOJI) --clothing $(CLOTHING)
 
 losses input: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.$@

@@ -45,7 +45,8 @@ class BagOfWordsRidge:
             raise EvaluationError(f"alpha must be > 0, got {alpha}")
         self._pixels, self._words = pixels or RawPixels(), BagOfWords(texts)
         self._map = Ridge(alpha=alpha)
-        self._map.fit(self._pixels.encode_images(images), self._words.encode_texts(texts))
+        # In float64: neighbouring pixels are so alike that the normal equations are ill-conditioned in float32.
+        self._map.fit(self._pixels.encode_images(images).astype(np.float64), self._words.encode_texts(texts))
 
     @cached_property
     def fingerprint(self) -> str:

@@ -28,6 +28,7 @@ from tests.evaluation.report.pages import Elements, check_page, pictures_of
 
 HOSTILE = "<script>alert('red')</script>\"><img src=x onerror=alert(1)>{{ 7*7 }}"
 LOG = [{"step": step, "loss": 3.0 / step, "chance": 2.0, "lr": 1e-3} for step in range(1, 30)]
+COMMITTED = Path(__file__).parents[3] / "docs" / "compare-models.html"
 
 
 def results(captions: list[str], embedder: ColourEmbedder) -> Iterator[TaskResult]:
@@ -253,3 +254,13 @@ def test_pictures_found_by_pictures_are_shown_and_numbers_of_several_models_stan
     assert len(pictures_of(elements)) > 12
     assert "0.25" in elements.text
     assert "0.50" in elements.text
+
+
+def test_the_committed_comparison_is_whole_and_shows_its_pictures() -> None:
+    page = COMMITTED.read_text(encoding="utf-8")
+    pictures = pictures_of(check_page(page))
+    assert len(pictures) > 100
+    assert all(min(image.size) > 0 for image in pictures)
+    assert len(page) < 3e6
+    for shown in ("quickstart", "untrained", "bag-of-words ridge", "Where they disagree"):
+        assert shown in page
