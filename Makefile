@@ -21,7 +21,7 @@ help:
 	@echo "make evaluation-speed   ranks and zero-shot classifiers beside open_clip and FAISS (about half an hour; needs faiss-cpu)"
 	@echo "make sentences TEXT=...   sentence encoders from scratch, judged by STS-B in two languages: docs/sts.md (under 40 minutes on two cores)"
 	@echo "make cross-lingual EMOJI=...   drawings with names in two languages: docs/cross-lingual.md (about five minutes)"
-	@echo "make compare-models EMOJI=... CLOTHING=...   the quickstart's model beside two baselines: docs/compare-models.md and its report (about ten minutes)"
+	@echo "make compare-models EMOJI=... CLOTHING=...   the quickstart's model beside two baselines: docs/compare-models.md and its report (about six minutes)"
 	@echo "make sentence-step [SENTENCES=...]   a step of SimCSE beside sentence-transformers' trainer"
 	@echo "make clean        remove the virtual environment"
 

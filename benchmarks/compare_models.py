@@ -1,6 +1,6 @@
 """The quickstart's model, the same untrained, and words guessed from pixels: writes docs/compare-models.md and .html.
 
-    make compare-models EMOJI=emoji CLOTHING=clothing        (about ten minutes on two cores)
+    make compare-models EMOJI=emoji CLOTHING=clothing        (about six minutes on two cores)
 
 All three are judged on glyphs, handwritten digits, emoji and photographs of clothes, by words and, where there are
 classes, by what a linear probe and nearest neighbours make of their embeddings. `EMOJI` holds the folder ``noto`` of
