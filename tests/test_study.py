@@ -136,6 +136,7 @@ def test_the_first_rows_are_marked_and_neither_cached_nor_taken_for_all(
 ) -> None:
     output = tmp_path / "out"
     results = judged(models, pairs, output=str(output), limit=10)
+    assert judged(models, pairs, output=str(output), limit=10) == results, "a trial may be repeated"
     assert all(result.is_partial for result in results)
     assert not (output / "cache").exists()
     whole = judged(models, pairs, output=str(output))
