@@ -6,7 +6,7 @@ import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from evaluation.changes import Change, TradeOff
 from evaluation.report.class_panels import class_panel, confusions
@@ -18,6 +18,9 @@ from evaluation.report.tradeoff import draw_trade_off
 from evaluation.report.training_curves import draw_training
 from evaluation.results import TaskResult, library_versions
 from evaluation.tables import metric_rows
+
+if TYPE_CHECKING:
+    from jinja2 import Template
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
@@ -41,11 +44,11 @@ class Amount:
     has_similarities: bool
 
 
-ALONE = Amount(4, 5, num_confusions=6, num_pictures=6, has_similarities=True)
-AMONG_OTHERS = Amount(2, 3, num_confusions=3, num_pictures=4, has_similarities=False)
+ALONE = Amount(num_queries=4, num_candidates=5, num_confusions=6, num_pictures=6, has_similarities=True)
+AMONG_OTHERS = Amount(num_queries=2, num_candidates=3, num_confusions=3, num_pictures=4, has_similarities=False)
 """Of several models: so that a page of three models and ten tasks stays under three megabytes."""
 
-_MAX_TSNE_MAPS = 30
+_MAX_TSNE_MAPS = 30  # each takes a second or so
 
 
 def write_report(
@@ -98,21 +101,12 @@ def render_report(
     warnings: Sequence[str] = (),
 ) -> str:
     """Return the page that `write_report` writes; the same arguments give the same page."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
-    environment = Environment(
-        loader=FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["data_uri"] = _data_uri
     found = contests(results)
     has_quick_maps = sum(result.exhibits.embeddings is not None for result in results) > _MAX_TSNE_MAPS
     sections = [_section(number, contest, has_quick_maps) for number, contest in enumerate(found, start=1)]
-    return environment.get_template("report.html").render(
+    return _page_template().render(
         title=title,
         warnings=warnings,
         style=Markup((_TEMPLATES / "style.css").read_text(encoding="utf-8")),  # our own file, nothing of the user's
@@ -126,6 +120,20 @@ def render_report(
         versions=library_versions() if versions is None else versions,
         models=[name for name in dict.fromkeys(result.model for result in results) if name != title],
     )
+
+
+def _page_template() -> Template:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["data_uri"] = _data_uri
+    return environment.get_template("report.html")
 
 
 def _section(number: int, contest: Contest, has_quick_maps: bool) -> dict[str, Any]:
