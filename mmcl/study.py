@@ -9,6 +9,8 @@ from pathlib import Path
 
 from evaluation import CachedEmbedder, EvaluationError, TaskResult, write_report
 from evaluation.embedder import Embedder
+from evaluation.result_folders import NOT_JUDGED
+from evaluation.results import library_versions
 from mmcl.data.evaluation_rows import LazyPictures
 from mmcl.errors import UnreachableError, UserError, writing
 from mmcl.feature_cache import FeatureCache
@@ -16,7 +18,7 @@ from mmcl.file_embedder import FileEmbedder
 from mmcl.item_digests import Digests
 from mmcl.open_model import open_model
 from mmcl.shared_pass import encode_images_once
-from mmcl.study_config import StudyConfig
+from mmcl.study_config import CACHE, StudyConfig
 from mmcl.study_log import StudyLog
 from mmcl.study_plan import Judged, StudyPlan, plan_study
 from mmcl.study_tasks import StudyTask, different_pictures
@@ -173,6 +175,7 @@ class _Run:
         self.num_new += 1
         if self.output is not None and self.log is not None:
             file = self._file(number, task)
+            self.log.forget(file)
             with writing(self.output):
                 result.write(self.output / file)
             if not one.is_partial:
@@ -186,8 +189,12 @@ class _Run:
 
     def _follows_from(self, embedder: Embedder, task: int) -> dict[str, str]:
         """Return sums of everything a result follows from, by what a user calls it."""
-        model = self.digests.of([embedder.fingerprint, self.study.precision])[:16]
-        return {"model": model, **self.digests.of_fields(self.plan.tasks[task].task)}
+        model = [embedder.name, embedder.fingerprint, self.study.precision]
+        return {
+            "model": self.digests.of(model)[:16],
+            "versions of libraries": self.digests.of(library_versions())[:16],
+            **self.digests.of_fields(self.plan.tasks[task].task),
+        }
 
 
 def bundles(tasks: Sequence[StudyTask]) -> Iterator[list[int]]:
@@ -206,9 +213,12 @@ def bundles(tasks: Sequence[StudyTask]) -> Iterator[list[int]]:
 
 
 def slugs(names: Sequence[str]) -> list[str]:
-    """Return a folder's name for each model, all different: ``ViT-B-32-openai`` for ``ViT-B-32,openai``."""
-    found: list[str] = []
+    """Return a folder's name for each model, all different: ``ViT-B-32-openai`` for ``ViT-B-32,openai``.
+
+    None is that of a folder which may be deleted, or in which `evaluation.read_results` looks for no results.
+    """
+    taken = [*NOT_JUDGED, CACHE]
     for name in names:
         slug = re.sub(r"[^\w.-]+", "-", name).strip("-.") or "model"
-        found.append(next(each for each in (slug, *(f"{slug}-{n}" for n in range(2, 1000))) if each not in found))
-    return found
+        taken.append(next(each for each in (slug, *(f"{slug}-{n}" for n in range(2, 1000))) if each not in taken))
+    return taken[-len(names) :]

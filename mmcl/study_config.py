@@ -20,6 +20,9 @@ from mmcl.recipe_tasks import AnyTask
 from mmcl.recipe_yaml import FILE, Node, Origin, Problem, at_origin, read_yaml
 from mmcl.section import Section
 
+CACHE = "cache"
+"""Folder of embeddings in the output."""
+
 
 class StudyConfig(Section):
     """Several models judged by the same tasks."""
@@ -84,7 +87,7 @@ class StudyConfig(Section):
             return None
         if isinstance(self.cache, str):
             return Path(self.cache)
-        return None if self.output is None else Path(self.output) / "cache"
+        return None if self.output is None else Path(self.output) / CACHE
 
 
 def read_study(path: str | os.PathLike[str], overrides: Mapping[str, object] | None = None) -> StudyConfig:

@@ -13,7 +13,7 @@ LOG_FILE = "done.jsonl"
 
 
 class StudyLog:
-    """One line for each result of a study: its file, and the sums of everything it follows from.
+    """One line for each result of a study: its file, and the sums of everything it follows from, none once forgotten.
 
     A line that a killed call has left torn is passed over.
 
@@ -30,6 +30,7 @@ class StudyLog:
             record = _record(line)
             if record is not None:
                 self._done[record["file"]] = record["follows_from"]
+        self._done = {file: follows_from for file, follows_from in self._done.items() if follows_from}
 
     def __bool__(self) -> bool:
         return bool(self._done)
@@ -47,11 +48,23 @@ class StudyLog:
         Raises:
             UserError: the folder cannot be written.
         """
+        self._write(file, follows_from)
+        self._done[file] = follows_from
+
+    def forget(self, file: str) -> None:
+        """Write down that a result is not there, before another takes its place: a file cannot tell which it is.
+
+        Raises:
+            UserError: the folder cannot be written.
+        """
+        if self._done.pop(file, None) is not None:
+            self._write(file, {})
+
+    def _write(self, file: str, follows_from: Mapping[str, str]) -> None:
         line = json.dumps({"file": file, "follows_from": dict(follows_from)})
         with writing(self.folder), (self.folder / LOG_FILE).open("a", encoding="utf-8") as log:
             # Behind a torn line the new one stands by itself.
             log.write(f"\n{line}\n")
-        self._done[file] = follows_from
 
 
 def _record(line: str) -> dict[str, Any] | None:

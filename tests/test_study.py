@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 from PIL import Image
 
 import mmcl
-from evaluation import TaskResult
+from evaluation import TaskResult, read_results
 from evaluation.exhibits import Exhibits
 from mmcl.data import evaluation_rows
 from mmcl.embedder import load
@@ -122,6 +123,29 @@ def test_what_changed_is_judged_again(pairs: str, tmp_path: Path) -> None:
     assert num_encoded(k=5, fingerprint="2") == 90, "one pixel"
 
 
+def test_a_result_of_the_first_rows_in_its_place_is_not_taken_for_one_of_all(pairs: str, tmp_path: Path) -> None:
+    whole, part = ({"task": "retrieval", "data": {"path": pairs, "limit": limit}} for limit in (None, 10))
+    sizes = []
+    for task in (whole, part, whole):
+        (result,) = judged(ByColour(), pairs, tasks=None, evaluate=[task], output=str(tmp_path / "out"))
+        sizes.append((result.num_examples, result.is_partial))
+    assert sizes == [(30, False), (10, True), (30, False)]
+
+
+def test_a_result_is_of_the_model_that_it_names_and_of_these_libraries(
+    pairs: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output, lines = str(tmp_path / "out"), list[str]()
+    study = study_of({"models": ["unused"], "tasks": ["retrieval"], "data": pairs, "output": output})
+    for names in (("a,b", "a b"), ("a b", "a,b")):  # whose folders are a-b and a-b-2
+        results = run_study(study, [ByColour(name) for name in names], tell=lines.append)
+        assert tuple(result.model for result in results) == names
+    assert "a-b/results/pairs.csv-retrieval.json is redone: model changed" in lines
+    monkeypatch.setattr("mmcl.study.library_versions", lambda: {"numpy": "9.9"})
+    run_study(study, [ByColour("a b")], tell=lines.append)
+    assert "a-b/results/pairs.csv-retrieval.json is redone: versions of libraries changed" in lines
+
+
 def test_it_says_what_is_done_again(pairs: str, tmp_path: Path) -> None:
     lines: list[str] = []
     for template in ("a {}", "the {}"):
@@ -173,8 +197,15 @@ def test_all_mistakes_are_told_at_once(models: list[str], pairs: str, tmp_path: 
 
 def test_folders_of_models_are_all_different() -> None:
     assert slugs(["ViT-B-32,openai", "runs/a", "runs-a", "..", "/x"]) == [
-        "ViT-B-32-openai", "runs-a", "runs-a-2", "model", "x",
+        "ViT-B-32-openai", "runs-a", "runs-a-2", "model-2", "x",
     ]  # fmt: skip
+
+
+def test_whatever_models_are_called_their_results_are_found_and_outlive_the_cache(pairs: str, tmp_path: Path) -> None:
+    names = ["./model", "checkpoints", "before", "cache"]
+    judged([ByColour(name) for name in names], pairs, tasks=["retrieval"], output=str(tmp_path))
+    shutil.rmtree(tmp_path / "cache")
+    assert sorted(read_results(tmp_path)) == sorted(names)
 
 
 def test_a_killed_call_leaves_whole_results(pairs: str, tmp_path: Path) -> None:

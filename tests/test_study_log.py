@@ -40,3 +40,17 @@ def test_a_result_that_was_removed_is_not_there(tmp_path: Path) -> None:
     StudyLog(tmp_path).add(FILE, {"k": "5"})
     (tmp_path / FILE).unlink()
     assert StudyLog(tmp_path).changes(FILE, {"k": "5"}) is None
+
+
+def test_what_was_forgotten_is_not_there_until_it_is_added_anew(tmp_path: Path) -> None:
+    save_result(tmp_path)
+    log = StudyLog(tmp_path)
+    log.forget(FILE)
+    assert not (tmp_path / LOG_FILE).exists(), "nothing to forget"
+    log.add(FILE, {"k": "5"})
+    log.forget(FILE)
+    for one in (log, StudyLog(tmp_path)):
+        assert not one
+        assert one.changes(FILE, {"k": "5"}) is None
+    log.add(FILE, {"k": "6"})
+    assert StudyLog(tmp_path).changes(FILE, {"k": "6"}) == []

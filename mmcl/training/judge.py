@@ -297,6 +297,7 @@ def _retrieval_task(rows: EvaluationRows, name: str, language: str) -> Retrieval
         ids=list(map(str, rows.ids)),
         dataset=name,
         split=rows.split,
+        language=language,
         image_kinds=rows.labels or (),
     )
 
