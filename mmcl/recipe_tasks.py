@@ -283,11 +283,21 @@ class ImageRetrievalConfig(_ImageTaskConfig):
     def _gallery_from_path(cls, value: Any) -> Any:
         return {"path": value} if isinstance(value, str) else value
 
+    @model_validator(mode="after")
+    def _gallery_is_another(self) -> ImageRetrievalConfig:
+        if self.gallery is not None and self.data is not None and have_same_rows(self.gallery, self.data):
+            raise ValueError(
+                "gallery and data are the same rows, and every picture would find itself; leave gallery out"
+            )
+        return self
+
 
 class RepresentationHealthConfig(_ImageTaskConfig):
     """Figures of the embeddings alone: alignment, uniformity, spread, effective rank, modality gap."""
 
     task: Literal["representation_health"] = "representation_health"
+    language: str = "en"
+    """Of the texts, ISO 639-1, for results."""
 
 
 class ImageCaptionSelectionConfig(Section):
@@ -324,6 +334,8 @@ class ClusteringConfig(_ImageTaskConfig):
     task: Literal["clustering"] = "clustering"
     num_seeds: int = Field(default=5, gt=0)
     """Starts of k-means; results are the mean and the standard deviation over them."""
+    language: str = "en"
+    """Of the texts, ISO 639-1, for results."""
 
 
 AnyTask = Annotated[

@@ -12,7 +12,7 @@ from mmcl.data.benchmark_sets import copy_in, set_name
 from mmcl.data.evaluation_rows import LazyPictures
 from mmcl.errors import UnreachableError, UserError, did_you_mean
 from mmcl.recipe_data import DEFAULT_MAX_PIXELS, SourceConfig
-from mmcl.recipe_tasks import AnyTask
+from mmcl.recipe_tasks import AnyTask, have_same_rows
 from mmcl.study_config import StudyConfig
 from mmcl.suites import load_suite
 from mmcl.training.judge import AnyBuiltTask, OpenedRows, build_tasks, check_modalities
@@ -119,7 +119,13 @@ def asked_tasks(study: StudyConfig) -> list[Asked]:
 def _completed(config: AnyTask, study: StudyConfig, place: str) -> AnyTask:
     if config.data is None and study.data is None:
         raise UserError(f"{place}: {config.task} has no rows to judge on; give it data, or the study")
-    return _limited(config if config.data is not None else config.model_copy(update={"data": study.data}), study)
+    if config.data is None and study.data is not None:
+        for field in ("train", "gallery"):
+            other: SourceConfig | None = getattr(config, field, None)
+            if other is not None and have_same_rows(other, study.data):
+                raise UserError(f"{place}.{field}: these are the rows judged on, the study's data; give others")
+        config = config.model_copy(update={"data": study.data})
+    return _limited(config, study)
 
 
 def _of_suite(study: StudyConfig) -> list[Asked]:
@@ -139,7 +145,7 @@ def _from_root(config: AnyTask, root: str | None, key: str) -> AnyTask:
         UnreachableError: there is no copy.
     """
     changes: dict[str, object] = {}
-    for field in ("data", "train"):
+    for field in ("data", "train", "gallery"):
         source: SourceConfig | None = getattr(config, field, None)
         if root is None or source is None or (name := set_name(source.path)) is None:
             continue

@@ -51,6 +51,12 @@ def test_what_makes_no_sense_is_refused(task: str, fields: dict[str, object], me
         Recipe.model_validate({"data": "x", "evaluate": [{"task": task, **fields}]})
 
 
+def test_a_gallery_of_the_rows_judged_on_is_refused() -> None:
+    task = {"task": "image_retrieval", "data": "x.csv", "gallery": {"path": "x.csv", "limit": 5}}
+    with pytest.raises(ValueError, match="every picture would find itself"):
+        Recipe.model_validate({"data": "y", "evaluate": [task]})
+
+
 @pytest.mark.parametrize(
     "fields",
     [

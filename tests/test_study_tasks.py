@@ -48,6 +48,8 @@ def test_the_lower_limit_holds_and_baselines_reach_every_task_that_has_them() ->
         ({"evaluate": ["retrieval"]}, "evaluate.0: retrieval has no rows to judge on"),
         ({"tasks": ["knn"], "evaluate": ["retrieval"], "data": "x"}, "tasks: there is none of kind knn among"),
         ({"suite": "quik"}, 'no suite "quik"'),
+        ({"evaluate": [{"task": "knn", "train": "x"}], "data": "x"}, "evaluate.0.train: these are the rows judged on"),
+        ({"evaluate": [{"task": "image_retrieval", "gallery": "x"}], "data": "x"}, "evaluate.0.gallery: these are"),
     ],
 )
 def test_what_cannot_be_asked_for_is_said(keys: dict[str, Any], message: str) -> None:

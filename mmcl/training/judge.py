@@ -145,7 +145,8 @@ def build_tasks(
         elif isinstance(config, ClusteringConfig):
             tasks.append(build_clustering_task(config, rows, name))
         elif isinstance(config, ImageTaskConfig):
-            tasks.append(build_image_task(config, rows, name, config.columns or columns, max_pixels, f"{key}.{number}"))
+            gallery = opened.to_search_in(config, number) if isinstance(config, ImageRetrievalConfig) else None
+            tasks.append(build_image_task(config, rows, name, config.columns or columns, f"{key}.{number}", gallery))
         elif isinstance(config, LabelledImagesConfig):
             tasks.append(_labelled_images_task(config, opened.to_learn_from(config, number, train), rows, name))
         if file_name(name, config.task) in names:
@@ -256,6 +257,16 @@ class OpenedRows:
         if rows is not None:
             self._tell_of(rows, "judged on")
         return rows
+
+    def to_search_in(self, config: ImageRetrievalConfig, number: int) -> EvaluationRows | None:
+        source, roles = config.gallery, config.columns or self.columns
+        if source is None:
+            return None
+        return self._once(
+            f"{source!r} {roles!r} ()",
+            lambda: open_evaluation_rows(source, roles, self.max_pixels, key=f"{self.key}.{number}.gallery"),
+            "searched in",
+        )
 
     def to_learn_from(
         self, config: LabelledImagesConfig, number: int, train: Callable[[], EvaluationRows] | None

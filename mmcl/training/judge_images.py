@@ -13,10 +13,10 @@ from evaluation import (
     RepresentationHealthTask,
     WinogroundTask,
 )
-from mmcl.data.evaluation_rows import EvaluationRows, LazyPictures, open_evaluation_rows
+from mmcl.data.evaluation_rows import EvaluationRows, LazyPictures
 from mmcl.data.wrong_captions import read_wrong_captions
 from mmcl.errors import UserError
-from mmcl.recipe_data import DEFAULT_MAX_PIXELS, ColumnsConfig
+from mmcl.recipe_data import ColumnsConfig
 from mmcl.recipe_tasks import ImageCaptionSelectionConfig, ImageRetrievalConfig, RepresentationHealthConfig
 
 ImageTaskConfig = ImageRetrievalConfig | RepresentationHealthConfig | ImageCaptionSelectionConfig
@@ -28,8 +28,8 @@ def build_image_task(
     rows: EvaluationRows,
     name: str,
     columns: ColumnsConfig,
-    max_pixels: int = DEFAULT_MAX_PIXELS,
     key: str = "evaluate.0",
+    gallery: EvaluationRows | None = None,
 ) -> ImageTask:
     """Make a task of its part of a recipe and its rows.
 
@@ -38,20 +38,17 @@ def build_image_task(
         rows: what it judges on.
         name: what results call it.
         columns: its column roles.
-        max_pixels: larger pictures are refused from their header.
         key: where the recipe has it.
+        gallery: what image retrieval searches in; None for the rows themselves.
 
     Raises:
         UserError: rows that it cannot judge by.
     """
     try:
         if isinstance(config, ImageRetrievalConfig):
-            gallery = None
-            if config.gallery is not None:
-                gallery = open_evaluation_rows(config.gallery, columns, max_pixels, key=f"{key}.gallery")
             return _image_retrieval(rows, gallery, name)
         if isinstance(config, RepresentationHealthConfig):
-            return _representation_health(rows, name)
+            return _representation_health(rows, name, config.language)
         wrong = read_wrong_captions(config.data, columns, rows.ids, f"{key}.data")
         return _image_caption_selection(config, rows, wrong, name)
     except EvaluationError as error:
@@ -78,10 +75,11 @@ def _image_retrieval(rows: EvaluationRows, gallery: EvaluationRows | None, name:
     )
 
 
-def _representation_health(rows: EvaluationRows, name: str) -> RepresentationHealthTask:
+def _representation_health(rows: EvaluationRows, name: str, language: str) -> RepresentationHealthTask:
     return RepresentationHealthTask(
         images=rows.images,
         captions=rows.texts if any(rows.texts) else (),
+        language=language,
         groups=rows.groups,
         ids=list(map(str, rows.ids)),
         dataset=name,

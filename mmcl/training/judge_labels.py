@@ -75,6 +75,7 @@ def build_clustering_task(config: ClusteringConfig, rows: EvaluationRows, name: 
             labels=labels,
             dataset=name,
             num_seeds=config.num_seeds,
+            language=config.language,
             # Groups that are the classes themselves say nothing of which examples depend on each other.
             groups=rows.groups if len(set(rows.groups)) > len(set(labels)) else None,
             ids=list(map(str, rows.ids)),

@@ -43,10 +43,10 @@ def test_tasks_of_one_data_set_share_their_pictures(tmp_path: Path) -> None:
     assert first.images is second.images
 
 
-def test_retrieval_is_of_the_language_that_it_is_said_to_be(tmp_path: Path) -> None:
-    (task,) = build(save_pairs(tmp_path), {"task": "retrieval", "language": "de"})
-    assert isinstance(task, RetrievalTask)
-    assert task.language == "de"
+@pytest.mark.parametrize("task", ["retrieval", "clustering", "representation_health"])
+def test_results_are_of_the_language_that_texts_are_said_to_be(tmp_path: Path, task: str) -> None:
+    (built,) = build(save_pairs(tmp_path), {"task": task, "language": "de"})
+    assert built.evaluate(ColourEmbedder()).language == "de"
 
 
 def test_two_tasks_of_one_name_are_refused_before_one_overwrites_the_other(tmp_path: Path) -> None:

@@ -64,6 +64,21 @@ def test_pictures_are_sought_in_a_gallery(tmp_path: Path) -> None:
         build(save_pairs(tmp_path), task="image_retrieval", gallery=str(gallery))
 
 
+def test_a_gallery_is_opened_once_and_what_it_lacks_is_told(tmp_path: Path) -> None:
+    gallery, said = save_pairs(tmp_path / "gallery", 120, 40), list[str]()
+    (tmp_path / "gallery" / "0.png").write_text("no picture")
+    tasks = [{"task": "image_retrieval", "name": name, "gallery": str(gallery)} for name in "ab"]
+    recipe = Recipe.model_validate(
+        {"data": "x", "evaluate": [{"data": str(save_pairs(tmp_path)), **one} for one in tasks]}
+    )
+    first, second = build_tasks(recipe.evaluate, recipe.data.columns, tell=said.append)
+    assert isinstance(first, ImageRetrievalTask)
+    assert isinstance(second, ImageRetrievalTask)
+    assert first.gallery is second.gallery
+    (line,) = said
+    assert line.startswith("pairs.csv: 1 row cannot be searched in; the last:")
+
+
 def test_wrong_captions_are_those_of_all_columns_of_negatives(tmp_path: Path) -> None:
     data = rows(tmp_path, "image,text,wrong,other,kind", "0.png,a,b,c,add", "1.png,d,e,f,swap")
     columns = {"negatives": ["wrong", "other"], "label": "kind"}
