@@ -34,7 +34,7 @@ class FileEmbedder:
     """Looks embeddings up in a file. An `evaluation.Embedder`.
 
     ========  =================================================================================================
-    .npy      ``(N, D)`` of pictures, one row for each row of the data, in order
+    .npy      ``(N, D)`` of pictures, one row for each row of the data, in order; of limited data the first are taken
     .npz      ``images`` as in .npy; ``texts``, ``(M, D)``, with ``text``, the M texts
     .parquet  ``vector`` or ``embedding``, a list of numbers (with ``scale``, as ``mmcl embed`` writes it), beside
               ``text``; for pictures beside ``image``, the path as the data has it, or ``id``, the position of the
@@ -109,9 +109,10 @@ class FileEmbedder:
     def _by_order(self, rows: Embeddings, images: Sequence[Picture]) -> Embeddings:
         if isinstance(images, LazyPictures):
             num_rows, data, positions = images.reader.num_rows, images.reader.source.name, images.positions
+            is_part = images.reader.source.limit == num_rows
         else:
-            num_rows, data, positions = len(images), "the data", np.arange(len(images))
-        if len(rows) != num_rows:
+            num_rows, data, positions, is_part = len(images), "the data", np.arange(len(images)), False
+        if len(rows) != num_rows and not (is_part and len(rows) > num_rows):
             raise UserError(
                 f"{self.name} has {len(rows):,} pictures and {data} {num_rows:,} rows: it must have one for each, in"
                 " order; a .parquet file with a column image or id may have others"
@@ -120,7 +121,7 @@ class FileEmbedder:
 
     def _check_positions(self, images: LazyPictures) -> None:
         last = max((key for key in self._pictures if isinstance(key, int)), default=-1)
-        if last >= images.reader.num_rows:
+        if last >= images.reader.num_rows != images.reader.source.limit:
             raise UserError(
                 f"{self.name} has an embedding of row {last:,}, and {images.reader.source.name} only"
                 f" {images.reader.num_rows:,} rows: it is of other data; a column image tells rows of several apart"

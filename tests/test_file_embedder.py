@@ -173,3 +173,18 @@ def test_rows_are_brought_to_unit_norm_which_is_said(tmp_path: Path, caplog: pyt
         found = FileEmbedder(save(tmp_path / "x.npz", texts=ROWS * 3, text=[str(n) for n in range(30)]))
     np.testing.assert_allclose(found.encode_texts(["4"]), ROWS[4:5], atol=1e-6)
     assert "30 of 30 rows are not of unit norm; normalised" in caplog.text
+
+
+def test_of_limited_data_the_first_rows_are_taken(pairs: Path, tmp_path: Path) -> None:
+    limited = {"path": str(pairs), "limit": 20}
+    for file in (
+        save(tmp_path / "x.npz", images=ROWS, texts=ROWS, text=captions(pairs)),
+        save(tmp_path / "x.parquet", id=list(range(30)), vector=ROWS.tolist()),
+    ):
+        (found,) = mmcl.evaluate(file, tasks=["clustering"], data=limited)
+        np.save(tmp_path / "first.npy", ROWS[:20])
+        (expected,) = mmcl.evaluate(str(tmp_path / "first.npy"), tasks=["clustering"], data=limited)
+        assert found.metrics == expected.metrics
+    np.save(tmp_path / "few.npy", ROWS[:19])
+    with pytest.raises(UserError, match=r"few.npy has 19 pictures and pairs.csv 20 rows"):
+        mmcl.evaluate(str(tmp_path / "few.npy"), tasks=["clustering"], data=limited)

@@ -45,6 +45,7 @@ class Source:
         columns: their names, in order.
         delimiter: of a csv file.
         class_prompts: what came with the rows for prompts of their classes, in CLIP_benchmark's layout; else None.
+        limit: so many rows were asked for, the first ones; None for all.
     """
 
     dataset: AnyDataset
@@ -55,6 +56,7 @@ class Source:
     columns: tuple[str, ...]
     delimiter: str | None = None
     class_prompts: ClassPrompts | None = None
+    limit: int | None = None
 
     @property
     def is_stream(self) -> bool:
@@ -108,6 +110,7 @@ def open_source(config: SourceConfig, key: str = "data.train") -> Source:
         columns=columns,
         delimiter=delimiter,
         class_prompts=class_prompts,
+        limit=config.limit,
     )
 
 
