@@ -74,6 +74,7 @@ def evaluate(
 
     Raises:
         mmcl.errors.UserError: for all mistakes in models, tasks and data that can be known beforehand, at once.
+        mmcl.study.UnjudgedError: tasks that one of several models could not do; its ``results`` are all the others.
     """
     from mmcl.study import run_study
     from mmcl.study_config import study_of

@@ -25,6 +25,19 @@ from mmcl.study_tasks import StudyTask, different_pictures
 from mmcl.towers.towers import MODALITIES
 
 
+class UnjudgedError(UserError):
+    """Tasks that some models could not do.
+
+    Args:
+        message: which, and why.
+        results: of all the others.
+    """
+
+    def __init__(self, message: str, results: Sequence[TaskResult]) -> None:
+        super().__init__(message)
+        self.results = results
+
+
 def run_study(
     study: StudyConfig,
     models: Sequence[Judged] | None = None,
@@ -51,7 +64,8 @@ def run_study(
         exhibits.
 
     Raises:
-        UserError: for all mistakes that can be known beforehand, or, at the end, tasks that a model could not do.
+        UserError: for all mistakes that can be known beforehand.
+        UnjudgedError: at the end, tasks that a model could not do.
     """
     plan = plan_study(study, study.models if models is None else models, tell)
     plan.refuse_problems()
@@ -103,18 +117,19 @@ class _Run:
         """Write the report, and tell of what could not be done.
 
         Raises:
-            UserError: a task that a model could not do.
+            UnjudgedError: a task that a model could not do.
         """
+        ordered = [self.results[key] for key in sorted(self.results)]
         if self.output is not None and self.results and (self.num_new or not (self.output / "report.html").is_file()):
             num_old = len(self.results) - self.num_new
             note = f"{num_old} results were there before the last call; pictures and maps are of the others."
             title = f"{len(self.plan.names)} models" if len(self.plan.names) > 1 else self.plan.names[0]
-            ordered = [self.results[key] for key in sorted(self.results)]
             with writing(self.output):
                 write_report(self.output / "report.html", title, ordered, warnings=[note] if num_old else [])
         if self.failures:
             count = len(self.plan.names) * len(self.plan.tasks)
-            raise UserError("\n".join([f"{len(self.failures)} of {count} results cannot be had:", *self.failures]))
+            message = "\n".join([f"{len(self.failures)} of {count} results cannot be had:", *self.failures])
+            raise UnjudgedError(message, ordered)
 
     def _opened(self, number: int) -> Embedder:
         model = self.plan.models[number]

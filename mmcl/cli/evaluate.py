@@ -80,13 +80,13 @@ def evaluate(
         _refuse_others(context, "--suite", {"models", "suite", "task", *_OF_STUDIES, "dry_run", "as_json"})
         study = _study(values)
     else:
-        study, words = _study_of_options(values), _own_words
+        study, words = _study_of_options(context), _own_words
     is_one = len(models) == 1 and not models[0].endswith(_YAML)
     if is_one and cache is None:  # which pays where a call may go on
         study = study.model_copy(update={"cache": False})
     missing: list[UnreachableError] = []
     with words():
-        results = _judge(study, is_one, dry_run, missing)
+        results = _judge(study, is_one, dry_run, as_json, missing)
     if results is not None:
         _print(results, study.output, as_json)
     _tell_of(missing)
@@ -117,10 +117,11 @@ def _study(values: dict[str, Any], **fields: Any) -> StudyConfig:
     return study_of({"models": values["models"], **given, **fields})
 
 
-def _study_of_options(values: dict[str, Any]) -> StudyConfig:
+def _study_of_options(context: typer.Context) -> StudyConfig:
     """Return the study of ``--task`` and ``--data``, its tasks with those of the other options that they have."""
     from mmcl.errors import UserError
 
+    values = context.params
     task, data = values["task"], values["data"]
     if not task or data is None:
         raise UserError("give --task and --data, or --suite, or a study's .yaml file")
@@ -132,12 +133,14 @@ def _study_of_options(values: dict[str, Any]) -> StudyConfig:
         "train": _like(values["train"], as_csv, split=values["train_split"]),
         "baselines": values["baselines"],
         "corpus": _like(values["corpus"], as_csv),
-        "language": values["language"],
+        "language": values["language"] if _is_given(context, "language") else None,
     }
+    configs = [_task_config(name, source, given) for name in task]
+    _refuse_unused(task, given)
     roles = {name: values[name] for name in ("image", "text", "positive", "negatives", "score", "group", "label")}
     return _study(
         values,
-        evaluate=[_task_config(name, source, given) for name in task],
+        evaluate=configs,
         columns={role: column for role, column in roles.items() if column},
     )
 
@@ -160,6 +163,19 @@ def _like(path: str | None, as_csv: dict[str, Any], split: str | None = None) ->
     return options.source_given(path, split, **(as_csv if is_csv else {}))
 
 
+def _refuse_unused(tasks: Sequence[str], given: dict[str, Any]) -> None:
+    """Refuse an option that none of the tasks takes, so that nobody reads numbers as made with it."""
+    from mmcl.errors import UserError
+    from mmcl.study_tasks import TASKS
+
+    taken = {field for name in tasks for field in TASKS[name].model_fields}
+    for key, value in given.items():
+        if value not in (None, (), False) and key not in taken:
+            takers = ", ".join(name for name, kind in TASKS.items() if key in kind.model_fields)
+            option = "template" if key == "templates" else key.replace("_", "-")
+            raise UserError(f"--{option} is for {takers}, and would change nothing of {', '.join(tasks)}")
+
+
 def _task_config(name: str, source: SourceConfig, given: dict[str, Any]) -> AnyTask:
     """Return the task of that name, with those of the options given that it has."""
     from mmcl.errors import UserError, did_you_mean
@@ -175,9 +191,14 @@ def _task_config(name: str, source: SourceConfig, given: dict[str, Any]) -> AnyT
     return kind(data=source, **fields)
 
 
-def _judge(study: StudyConfig, is_one: bool, dry_run: bool, missing: list[UnreachableError]) -> list[TaskResult] | None:
-    """Return the results; of a dry run print what would be done, and return None. Fill ``missing`` in any case."""
-    from mmcl.study import run_study
+def _judge(
+    study: StudyConfig, is_one: bool, dry_run: bool, as_json: bool, missing: list[UnreachableError]
+) -> list[TaskResult] | None:
+    """Return the results; of a dry run print what would be done, and return None. Fill ``missing`` in any case.
+
+    Where models could not do some tasks, what there is is printed before the error.
+    """
+    from mmcl.study import UnjudgedError, run_study
     from mmcl.study_plan import plan_study
     from mmcl.training.results import new_results_folder
 
@@ -194,6 +215,10 @@ def _judge(study: StudyConfig, is_one: bool, dry_run: bool, missing: list[Unreac
         new_results_folder(Path(study.output))
     try:
         return run_study(study, in_one_folder=is_one, missing=missing, tell=tell)
+    except UnjudgedError as error:
+        if error.results:
+            _print(error.results, study.output, as_json)
+        raise
     except KeyboardInterrupt:
         if study.output is not None and not is_one:
             tell(f"stopped; {study.output} keeps what was done, and the same command goes on")

@@ -169,3 +169,31 @@ def test_after_ctrl_c_the_way_on_is_told(
     output = str(tmp_path / "out")
     assert main(["evaluate", *models, "-t", "retrieval", "-d", pairs, "-o", output]) == 130
     assert f"{output} keeps what was done, and the same command goes on" in capsys.readouterr().err
+
+
+def test_what_the_others_reached_is_printed_before_what_one_could_not_do(
+    models: list[str], pairs: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    np.save(tmp_path / "x.npy", np.eye(29, dtype=np.float32))
+    assert main(["evaluate", models[0], str(tmp_path / "x.npy"), "-t", "clustering", "-d", pairs, "--json"]) == 2
+    shown = capsys.readouterr()
+    assert [result["model"] for result in json.loads(shown.out)] == [models[0]]
+    assert "error: 1 of 2 results cannot be had:" in shown.err
+    assert "has 29 pictures and pairs.csv 30 rows" in shown.err
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--template", "a {}"], "--template is for zeroshot_classification, "),
+        (["--class-names", "imagenet"], "--class-names is for zeroshot_classification, "),
+        (["--train", "x.csv"], "--train is for knn, linear_probe, few_label, and would change nothing of retrieval"),
+        (["--corpus", "x.csv"], "--corpus is for text_retrieval, and "),
+        (["--baselines"], "--baselines is for knn, "),
+    ],
+)
+def test_an_option_that_no_task_takes_is_refused(
+    pairs: str, capsys: pytest.CaptureFixture[str], options: list[str], message: str
+) -> None:
+    assert main(["evaluate", "no/model", "-t", "retrieval", "-d", pairs, *options]) == 2
+    assert message in capsys.readouterr().err
