@@ -92,8 +92,6 @@ class _Run:
         self.output = None if study.output is None else Path(study.output)
         self.folders = [""] if in_one_folder else [f"{slug}/" for slug in slugs(plan.names)]
         self.log = None if self.output is None else StudyLog(self.output)
-        if self.log and study.limit is not None:
-            raise UserError(f"{study.output} holds results on all rows; give another output for limit {study.limit}")
         cache = study.cache_folder
         self.cache = None if cache is None else FeatureCache(cache, self.digests, tell)
         self.results: dict[tuple[int, int], TaskResult] = {}

@@ -13,6 +13,7 @@ from evaluation.embedder import Embedder
 from mmcl.errors import UnreachableError, UserError
 from mmcl.model_facts import ModelFacts, look_at_model
 from mmcl.study_config import StudyConfig
+from mmcl.study_log import StudyLog
 from mmcl.study_tasks import SUITE, Asked, StudyTask, asked_tasks, check_towers, different_pictures, open_study_tasks
 from mmcl.towers.towers import MODALITIES
 
@@ -111,6 +112,8 @@ def plan_study(study: StudyConfig, models: Sequence[Judged], tell: Callable[[str
         unreachable = []
     problems += [str(each) for each in wrong if each not in unreachable]
     problems += _room_problems(study, tasks, len(given))
+    if study.output is not None and study.limit is not None and StudyLog(Path(study.output)):
+        problems.append(f"{study.output} holds results on all rows; give another output for limit {study.limit}")
     return StudyPlan(given, names, tuple(facts), tuple(tasks), tuple(dict.fromkeys(problems)), tuple(unreachable))
 
 

@@ -45,6 +45,8 @@ def evaluate(
     corpus: asked.Corpus = None,
     language: asked.Language = "en",
     label: asked.Label = None,
+    labels: asked.Labels = None,
+    separator: asked.Separator = None,
     template: asked.Template = None,
     class_names: asked.ClassNames = None,
     baselines: asked.Baselines = False,
@@ -64,6 +66,7 @@ def evaluate(
     The tasks are given by --task and --data, by a --suite, or, with the models, in a study's YAML file.
     """
     from mmcl.errors import UserError
+    from mmcl.training.results import refuse_results_in
 
     if suite is not None and suite.startswith(MTEB_PREFIX):
         _refuse_others(context, "--suite mteb:", {"models", "suite", "batch_size", "output", "as_json"})
@@ -82,6 +85,8 @@ def evaluate(
     else:
         study, words = _study_of_options(context), _own_words
     is_one = len(models) == 1 and not models[0].endswith(_YAML)
+    if is_one and output is not None:
+        refuse_results_in(Path(output))
     if is_one and cache is None:  # which pays where a call may go on
         study = study.model_copy(update={"cache": False})
     missing: list[UnreachableError] = []
@@ -133,11 +138,13 @@ def _study_of_options(context: typer.Context) -> StudyConfig:
         "train": _like(values["train"], as_csv, split=values["train_split"]),
         "baselines": values["baselines"],
         "corpus": _like(values["corpus"], as_csv),
+        "separator": values["separator"] or None,
         "language": values["language"] if _is_given(context, "language") else None,
     }
     configs = [_task_config(name, source, given) for name in task]
     _refuse_unused(task, given)
-    roles = {name: values[name] for name in ("image", "text", "positive", "negatives", "score", "group", "label")}
+    names = ("image", "text", "positive", "negatives", "score", "group", "label", "labels")
+    roles = {name: values[name] for name in names}
     return _study(
         values,
         evaluate=configs,

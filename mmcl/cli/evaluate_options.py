@@ -45,6 +45,10 @@ Negatives = Annotated[list[str] | None, typer.Option(help="Column of hard negati
 Score = Annotated[str | None, typer.Option(help="Column of how alike anchor and positive are, for sts.")]
 Group = Annotated[str | None, typer.Option(help="Column of the groups.")]
 Label = Annotated[str | None, typer.Option(help="Column of the classes.")]
+Labels = Annotated[
+    str | None, typer.Option(help="Column of all labels of a picture, for multilabel_zeroshot_classification.")
+]
+Separator = Annotated[str | None, typer.Option(help='What stands between them where they are one text, such as ";".')]
 Corpus = Annotated[str | None, typer.Option(help="Further documents of text_retrieval: as --data.")]
 Language = Annotated[str, typer.Option(help="Of the texts, for results, and of published sets of templates.")]
 Template = Annotated[

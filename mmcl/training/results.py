@@ -17,11 +17,20 @@ def new_results_folder(folder: Path) -> Path:
     Raises:
         UserError: when something is there already; nothing of it is touched.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UserError(f"{folder} already holds something; give another --output")
+    refuse_results_in(folder)
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+def refuse_results_in(folder: Path) -> None:
+    """Refuse a folder for results in which something is.
+
+    Raises:
+        UserError: there is.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UserError(f"{folder} already holds something; give another --output")
 
 
 def write_results(

@@ -197,3 +197,29 @@ def test_an_option_that_no_task_takes_is_refused(
 ) -> None:
     assert main(["evaluate", "no/model", "-t", "retrieval", "-d", pairs, *options]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_several_labels_of_a_picture_are_cut_at_the_separator(
+    models: list[str], pairs: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [f"{n}.png,{'red;wide' if n % 2 else 'red'}" for n in range(30)]
+    tagged = Path(pairs).with_name("tagged.csv")
+    tagged.write_text("\n".join(["image,tags", *rows]) + "\n")
+    command = ["evaluate", models[0], "-t", "multilabel_zeroshot_classification", "-d", str(tagged), "--labels", "tags"]
+    assert main(command) == 2
+    assert '--separator: the labels of tagged.csv are one text, such as "red"' in capsys.readouterr().err
+    assert main([*command, "--separator", ";", "--json"]) == 0
+    (result,) = json.loads(capsys.readouterr().out)
+    assert {name: one["support"] for name, one in result["per_class"].items()} == {"red": 30, "wide": 15}
+
+
+def test_a_dry_run_sees_that_results_are_in_the_way(
+    models: list[str], pairs: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = str(tmp_path / "out")
+    command = ["evaluate", *models, "-t", "clustering", "-d", pairs, "-o", output]
+    assert main(command) == 0
+    assert main([*command, "--limit", "20", "--dry-run"]) == 2
+    assert f"{output} holds results on all rows; give another output for limit 20" in capsys.readouterr().err
+    assert main(["evaluate", models[0], *command[3:], "--dry-run"]) == 2
+    assert f"{output} already holds something; give another --output" in capsys.readouterr().err
