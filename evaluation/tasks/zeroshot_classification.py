@@ -156,7 +156,7 @@ class ZeroShotClassificationTask:
                 "rank": ranked.ranks,
             }
             | ({} if self.groups is None else {"group": np.asarray(self.groups)}),
-            class_names=tuple(classes.values()),
+            class_names=shown_names(classes.values()),
             exhibits=self._exhibits(images, weights, labels, ranked),
         )
 

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from sklearn.metrics import precision_recall_fscore_support, recall_score
 
-from evaluation import CachedEmbedder, EvaluationError, RetrievalTask, ZeroShotClassificationTask, template_set
+from evaluation import (
+    CachedEmbedder,
+    EvaluationError,
+    RetrievalTask,
+    TaskResult,
+    ZeroShotClassificationTask,
+    template_set,
+)
 from evaluation.metrics import ClassRanks
+from evaluation.pairing import resampled
 from evaluation.tasks.zeroshot_classification import _resampled_metrics
 from tests.evaluation.fakes import CollapsedEmbedder, ColourEmbedder, LazyPictures
 
@@ -193,3 +202,15 @@ def test_classes_of_one_name_score_the_same_and_the_first_is_taken() -> None:
     assert result.metrics["acc1"] == 0.5
     assert result.metrics["ties"] == 2
     assert list(result.per_class) == ["red (0)", "green", "red (2)"]
+
+
+def test_classes_that_share_a_name_stay_two_in_the_file(tmp_path: Path) -> None:
+    """ImageNet's published names have two such pairs."""
+    names = {"red": "red", "white": "red"} | {name: name for name in SHOWN if name not in ("red", "white")}
+    result = colour_task(class_names=names).evaluate(ColourEmbedder())
+    assert result.class_names[:2] == ("red (0)", "red (1)")
+    read = TaskResult.read(result.write(tmp_path / "x.json"))
+    metric = "mean_per_class_recall"
+    found = resampled(read, metric)
+    assert found is not None
+    assert found.statistic(np.ones((1, 8)))[0, 0] == pytest.approx(result.metrics[metric])
