@@ -144,8 +144,11 @@ def html_table(comparison: Comparison) -> str:
 
 
 def csv_table(results: ResultsByModel) -> str:
-    """Return a line for each result, with CLIP_benchmark's names of columns; metrics are fractions, or empty."""
-    every = [result for several in results.values() for result in several]
+    """Return a line for each result, with CLIP_benchmark's names of columns; metrics are fractions, or empty.
+
+    Results of the first rows only, which no column could tell from others, are left out.
+    """
+    every = [result for several in results.values() for result in several if not result.is_partial]
     metrics = list(dict.fromkeys(name for result in every for name in result.metrics))
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")

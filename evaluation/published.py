@@ -73,11 +73,11 @@ def read_published(path: str | Path) -> list[dict[str, str]]:
 def beside_published(results: ResultsByModel, rows: Sequence[dict[str, str]]) -> list[Published]:
     """Return the metrics that both have, of the same data set, model, weights, task and language.
 
-    Rows without a language are English.
+    Rows without a language are English. Of the first rows only nothing is published, and no such result is shown.
     """
     found = []
     by_key = {_key([row[name] for name in _KEYS], row.get("language")): row for row in rows}
-    for result in (result for several in results.values() for result in several):
+    for result in (result for several in results.values() for result in several if not result.is_partial):
         names = (result.dataset, result.model, result.pretrained, _TASKS.get(result.task, result.task))
         row = by_key.get(_key(names, result.language), {})
         for metric, ours in result.metrics.items():

@@ -154,8 +154,10 @@ def test_csv_has_clip_benchmarks_columns() -> None:
     results = {
         "a": [judged("ViT-B-32", 0.8, pretrained="openai")],
         "b": [judged("b", 0.6, metrics={"acc5": None}, reasons={"acc5": "few"})],
+        "first rows": [judged("c", 0.6, is_partial=True)],
     }
     rows = list(csv.DictReader(io.StringIO(csv_table(results))))
+    assert [row["model"] for row in rows] == ["ViT-B-32", "b"]
     assert rows[0]["model_fullname"] == "ViT-B-32 openai"
     assert float(rows[0]["acc1"]) == results["a"][0].metrics["acc1"]
     assert (rows[1]["acc5"], rows[1]["acc1"], rows[1]["dataset"], rows[1]["language"]) == ("", "", "photos", "en")

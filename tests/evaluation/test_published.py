@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,7 @@ def test_what_overlaps_is_shown_with_the_difference(tmp_path: Path) -> None:
             judged("ViT-B-32", 0.5, dataset="flickr30k", **retrieval),
             judged("ViT-B-32", 0.5, dataset="voc2007_multilabel", **labels),
             judged("ViT-B-32", 0.5, dataset="fer2013", language="zh", **names),
+            replace(ours, is_partial=True),
         ],
         "another": [judged("ViT-B-16", 0.5, dataset="fer2013", **names)],
     }
