@@ -16,7 +16,7 @@ import pyarrow.parquet as pq  # type: ignore[import-untyped]
 from evaluation.corruptions import CorruptedPictures
 from evaluation.embedder import Embeddings, Picture
 from mmcl.data.evaluation_rows import LazyPictures
-from mmcl.errors import UserError
+from mmcl.errors import UserError, did_you_mean
 from mmcl.towers.towers import Modality
 
 _log = logging.getLogger(__name__)
@@ -26,8 +26,8 @@ _UNIT = 1e-3
 
 
 def is_embeddings_file(name: str) -> bool:
-    """True for a file whose suffix says that it holds embeddings."""
-    return Path(name).suffix in _SUFFIXES and Path(name).is_file()
+    """True where the suffix says that it is a file of embeddings, whether it is there or not."""
+    return Path(name).suffix in _SUFFIXES and not Path(name).is_dir()
 
 
 class FileEmbedder:
@@ -47,12 +47,15 @@ class FileEmbedder:
         path: of the file.
 
     Raises:
-        UserError: the file cannot be read, lacks something, or holds a row that is not finite or zero.
+        UserError: the file is not there, cannot be read, lacks something, or holds a row that is not finite or zero.
     """
 
     preprocessing: Mapping[str, Any] = {}
 
     def __init__(self, path: str) -> None:
+        if not Path(path).is_file():
+            near = [str(file) for file in Path(path).parent.glob("*") if is_embeddings_file(file.name)]
+            raise UserError(f"there is no file {path}.{did_you_mean(path, near)}")
         self.name = self.pretrained = path
         self.fingerprint = hashlib.sha256(Path(path).read_bytes()).hexdigest()
         self._in_order: Embeddings | None = None

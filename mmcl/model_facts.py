@@ -42,11 +42,12 @@ def look_at_model(name: str) -> ModelFacts:
     Raises:
         UserError: there is none of that name, or what its folder holds is no model that can be opened here.
     """
-    place = resolve_folder(name.removeprefix(UNTRAINED))
-    if is_embeddings_file(place):
+    bare = name.removeprefix(UNTRAINED)
+    if is_embeddings_file(bare):
         if name.startswith(UNTRAINED):
             raise UserError(f"{name}: embeddings in a file have no architecture; give a model after {UNTRAINED}")
-        return ModelFacts(name, FileEmbedder(place).modalities, Path(place).stat().st_size)
+        return ModelFacts(name, FileEmbedder(bare).modalities, Path(bare).stat().st_size)
+    place = resolve_folder(bare)
     modalities = _modalities(place)
     num_bytes = sum(file.stat().st_size for pattern in _WEIGHTS for file in Path(place).rglob(pattern))
     if Path(place).is_dir() and not num_bytes:

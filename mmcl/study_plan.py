@@ -88,7 +88,7 @@ def plan_study(study: StudyConfig, models: Sequence[Judged], tell: Callable[[str
         tell: called with a line for each data set of which rows had to be left out.
     """
     given = tuple(os.fspath(model) if isinstance(model, os.PathLike) else model for model in models)
-    names = tuple(model if isinstance(model, str) else model.name for model in given)
+    names = tuple(model if isinstance(model, str) else getattr(model, "name", type(model).__name__) for model in given)
     problems = [f'models: two are called "{name}"' for name in dict.fromkeys(names) if names.count(name) > 1]
     facts = []
     for name, model in zip(names, given, strict=True):
@@ -119,6 +119,13 @@ def plan_study(study: StudyConfig, models: Sequence[Judged], tell: Callable[[str
 
 def _of_object(name: str, model: Embedder) -> ModelFacts:
     has = {"image": hasattr(model, "encode_images"), "text": hasattr(model, "encode_texts")}
+    lacking = [each for each in ("name", "fingerprint") if not hasattr(model, each)]
+    lacking += [] if any(has.values()) else ["encode_images", "encode_texts"]
+    if lacking:
+        raise UserError(
+            f"models: {name} has no {', '.join(lacking)}; an object must have name, fingerprint, and encode_images,"
+            " encode_texts or both"
+        )
     own = getattr(model, "modalities", None) or [modality for modality in MODALITIES if has[modality]]
     return ModelFacts(name, tuple(modality for modality in MODALITIES if modality in own), 0)
 

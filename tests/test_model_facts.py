@@ -60,3 +60,9 @@ def test_what_is_no_model_is_said(tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", np.eye(4, dtype=np.float32))
     with pytest.raises(UserError, match="embeddings in a file have no architecture"):
         look_at_model(f"untrained:{tmp_path / 'x.npy'}")
+
+
+def test_a_file_of_embeddings_that_is_not_there_is_a_file_not_a_hub_id(tmp_path: Path) -> None:
+    np.save(tmp_path / "rows.npy", np.eye(4, dtype=np.float32))
+    with pytest.raises(UserError, match=r'there is no file .*row\.npy\. Did you mean ".*rows\.npy"\?'):
+        look_at_model(str(tmp_path / "row.npy"))

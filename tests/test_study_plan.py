@@ -54,6 +54,19 @@ def test_problems_of_models_tasks_and_folders_come_together(pairs: str, monkeypa
         found.refuse_problems()
 
 
+def test_an_object_that_is_no_model_is_a_problem_with_what_it_lacks(pairs: str) -> None:
+    class Nameless:
+        encode_images = ByColour.encode_images
+        encode_texts = ByColour.encode_texts
+
+    found = plan([Nameless(), 3], pairs)
+    rule = "an object must have name, fingerprint, and encode_images, encode_texts or both"
+    assert list(found.problems) == [
+        f"models: Nameless has no name, fingerprint; {rule}",
+        f"models: int has no name, fingerprint, encode_images, encode_texts; {rule}",
+    ]
+
+
 def test_nothing_is_written_by_looking(pairs: str, tmp_path: Path) -> None:
     before = sorted(tmp_path.rglob("*"))
     plan([ByColour()], pairs, output=str(tmp_path / "out"))

@@ -63,9 +63,10 @@ def _why_not_a_model(name: str, error: Exception) -> str:
         return f"{name} is a folder without a model: it holds no config.json, open_clip_config.json or mmcl.json"
     if name.startswith((".", "/", "~")) or name.count("/") > 1:
         return f"no folder {name}"
+    near = did_you_mean(name, [entry.name for entry in Path().iterdir() if entry.is_dir()])
     return (
-        f'cannot load "{name}": not in the cache, and the hub could not be reached or has no such model. Ways out: go'
-        f" online, give a local folder, or build it from config ({_first_line(error)})"
+        f'cannot load "{name}": no folder here, not in the cache, and the hub could not be reached or has no such'
+        f" model.{near} Ways out: go online, give a local folder, or build it from config ({_first_line(error)})"
     )
 
 

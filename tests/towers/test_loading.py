@@ -42,9 +42,16 @@ def test_a_hub_id_that_cannot_be_reached_names_the_ways_out() -> None:
     with pytest.raises(UserError) as caught:
         load_config("nobody/no-such-model")
     message = str(caught.value)
-    assert message.startswith('cannot load "nobody/no-such-model": not in the cache')
+    assert message.startswith('cannot load "nobody/no-such-model": no folder here, not in the cache')
     assert "give a local folder" in message
     assert "\n" not in message
+
+
+def test_a_folder_here_that_is_called_almost_so_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "quickstart").mkdir()
+    with pytest.raises(UserError, match=r'cannot load "quikstart": .* Did you mean "quickstart"'):
+        load_config("quikstart")
 
 
 def test_a_path_that_is_not_there_is_not_taken_for_a_hub_id(tmp_path: Path) -> None:
