@@ -245,7 +245,8 @@ def _score(judged: _Judged, model: str, confidence: float) -> Score:
     interval = judged.stored[model]  # as every table has it
     if model in judged.samples and (interval is None or interval.confidence != confidence):
         interval = percentile_intervals(judged.samples[model][:, None], judged.num_units, confidence)[0]
-    return Score(model, float(runs[0]), interval)
+    # Resamples of average precision of rare classes all lie above it: no interval then.
+    return Score(model, float(runs[0]), interval if interval and interval.holds(float(runs[0])) else None)
 
 
 def _pairs(judged: _Judged, models: Sequence[str], confidence: float) -> Iterator[tuple[str, str, PairedComparison]]:

@@ -37,6 +37,10 @@ class Interval:
     confidence: float
     num_units: int
 
+    def holds(self, value: float) -> bool:
+        """True where ``value`` lies in it, its ends included, but for rounding."""
+        return self.low - 1e-12 <= value <= self.high + 1e-12
+
 
 @dataclass(frozen=True)
 class PairedComparison:

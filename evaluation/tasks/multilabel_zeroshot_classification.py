@@ -41,7 +41,8 @@ class MultiLabelZeroShotTask:
     some picture has, as CLIP_benchmark has it; and precision, recall and F1 where each picture is given the three
     labels of highest score, however many it has: ``micro_...@3`` over all labels together, ``macro_...@3`` the mean
     over classes (null under four classes). No threshold is chosen. Each class has its own scores by the same three
-    labels, and its average precision. Intervals resample pictures, or groups.
+    labels, and its average precision. Intervals resample pictures, or groups; one that leaves out its own number, as
+    that of average precision does where classes have few pictures, is not given.
 
     Attributes:
         images: N pictures, decoded when asked for.
@@ -114,7 +115,10 @@ class MultiLabelZeroShotTask:
         values = resampled_label_scores(scores, targets)(np.ones((1, len(targets))))[0].tolist()
         metrics: dict[str, float | None] = {HEADLINE: mean_average_precision(scores, targets)}
         metrics |= dict(zip(AT_K, values[1:] or [None] * len(AT_K), strict=True))
-        support = targets.sum(axis=0)
+        found, support = self._intervals(scores, targets), targets.sum(axis=0)
+        intervals = {
+            name: each for (name, each), value in zip(found.items(), values, strict=False) if each.holds(value)
+        }
         expected = expected_average_precision(support[support > 0], len(targets))
         return TaskResult(
             **identify(embedder),
@@ -129,11 +133,11 @@ class MultiLabelZeroShotTask:
                 if value is None
             },
             num_examples=len(images),
-            intervals=self._intervals(scores, targets),
+            intervals=intervals,
             per_class=self._per_class(scores, targets),
             chance={HEADLINE: float(expected.mean())},
             headline=(HEADLINE,),
-            notes=_notes(support),
+            notes=_notes(support, is_exceeded=HEADLINE in found and HEADLINE not in intervals),
             template_hash=prompts_hash(prompts),
             protocol={"num_labels_given": NUM_GIVEN} | named_templates(self.templates),
             examples={"id": example_ids(self.ids, len(images), self.dataset), "target": targets, "score": scores}
@@ -180,8 +184,14 @@ def resampled_label_scores(scores: NDArray[np.float32], targets: NDArray[np.bool
     return statistic
 
 
-def _notes(support: NDArray[np.int64]) -> tuple[str, ...]:
-    num_empty = int((support == 0).sum())
-    if not num_empty:
-        return ()
-    return (f"{num_empty:,} of {len(support):,} classes are those of no picture; no mean counts their precision.",)
+def _notes(support: NDArray[np.int64], is_exceeded: bool) -> tuple[str, ...]:
+    notes, num_empty = [], int((support == 0).sum())
+    if num_empty:
+        classes = f"{num_empty:,} of {len(support):,} classes"
+        notes.append(f"{classes} are those of no picture; no mean counts their precision.")
+    if is_exceeded:
+        notes.append(
+            f"{HEADLINE} has no interval: classes have so few pictures ({np.median(support[support > 0]):.0f} in the"
+            " median) that resamples, which repeat some and lack others, score higher than the pictures themselves."
+        )
+    return tuple(notes)

@@ -285,6 +285,12 @@ def test_the_interval_is_the_one_that_every_table_has() -> None:
     assert narrower.high - narrower.low < 0.1
 
 
+def test_an_interval_that_leaves_out_its_own_number_is_not_shown() -> None:
+    results = {"a": [judged("a", 0.8, intervals={"acc1": Interval(0.82, 0.86, 0.95, 200)})], "b": [judged("b", 0.6)]}
+    assert only(compare(results)).scores[0].interval is None
+    assert only(compare(results)).scores[1].interval is not None
+
+
 def test_one_model_alone_is_shown() -> None:
     comparison = compare({"a": [judged("a", 0.8)]})
     assert len(only(comparison).scores) == 1

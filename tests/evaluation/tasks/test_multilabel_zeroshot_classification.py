@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -84,6 +85,30 @@ def test_a_collapsed_model_has_the_share_of_pictures_with_each_label() -> None:
     result = colour_task().evaluate(CollapsedEmbedder())
     _, targets = scores_and_targets()
     assert result.metrics["mean_average_precision"] == pytest.approx(targets.mean())
+
+
+class RandomEmbedder:
+    """Embeds whatever it is given by chance."""
+
+    name, fingerprint = "chance", "1"
+
+    def encode_images(self, images: Sequence[object]) -> np.ndarray:
+        rows = np.random.default_rng(len(images)).normal(size=(len(images), 16))
+        return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+
+    encode_texts = encode_images
+
+
+def test_a_mean_that_all_resamples_exceed_has_no_interval_and_says_why() -> None:
+    labels = [[f"{row} {which}" for which in "abc"] for row in range(120)]
+    result = colour_task(images=LazyPictures(["red"] * 120), labels=labels).evaluate(RandomEmbedder())
+    assert "mean_average_precision" not in result.intervals
+    assert "micro_recall@3" in result.intervals
+    assert "has no interval: classes have so few pictures (1 in the median)" in result.notes[0]
+    few = colour_task(images=LazyPictures(["red"] * 60), labels=[[f"class {row % 3}"] for row in range(60)])
+    enough = few.evaluate(RandomEmbedder())
+    assert "mean_average_precision" in enough.intervals
+    assert enough.notes == ()
 
 
 def test_intervals_resample_groups() -> None:
