@@ -120,14 +120,26 @@ class _Run:
         ordered = [self.results[key] for key in sorted(self.results)]
         if self.output is not None and self.results and (self.num_new or not (self.output / "report.html").is_file()):
             num_old = len(self.results) - self.num_new
-            note = f"{num_old} results were there before the last call; pictures and maps are of the others."
+            note = f"{num_old} results were there before the last call; pictures and maps are of the others"
             title = f"{len(self.plan.names)} models" if len(self.plan.names) > 1 else self.plan.names[0]
             with writing(self.output):
                 write_report(self.output / "report.html", title, ordered, warnings=[note] if num_old else [])
+        self._tell_of_others()
         if self.failures:
             count = len(self.plan.names) * len(self.plan.tasks)
             message = "\n".join([f"{len(self.failures)} of {count} results cannot be had:", *self.failures])
             raise UnjudgedError(message, ordered)
+
+    def _tell_of_others(self) -> None:
+        """Name results in the output that a call with other data, names or models has left beside those of this one."""
+        if self.log is None:
+            return
+        own = {self._file(model, task) for model in range(len(self.plan.names)) for task in range(len(self.plan.tasks))}
+        others = [file for file in self.log.files() if file not in own]
+        if others:
+            shown = ", ".join(others[:3]) + (f" and {len(others) - 3} more" if len(others) > 3 else "")
+            what = "results that are not of this call, and mmcl compare takes them in"
+            self.tell(f"{self.output} also holds {what}: {shown}")
 
     def _opened(self, number: int) -> Embedder:
         model = self.plan.models[number]

@@ -35,6 +35,10 @@ class StudyLog:
     def __bool__(self) -> bool:
         return bool(self._done)
 
+    def files(self) -> list[str]:
+        """Return the files of all results that are there, those of earlier calls too."""
+        return [file for file in self._done if (self.folder / file).is_file()]
+
     def changes(self, file: str, follows_from: Mapping[str, str]) -> list[str] | None:
         """Return the names of the sums that differ from those the result was made from; None where it is not there."""
         before = self._done.get(file)

@@ -101,6 +101,7 @@ def test_a_second_call_goes_on_and_encodes_nothing(pairs: str, tmp_path: Path) -
     assert [one.num_pictures for one in again] == [0, 0, 30], "what was cached or done is not encoded"
     assert [path.stat().st_mtime_ns for path in output.glob("x/*/*")] == times
     assert (output / "report.html").read_bytes() != report
+    assert "pictures and maps are of the others.</p>" in (output / "report.html").read_text(encoding="utf-8")
 
 
 def test_what_changed_is_judged_again(pairs: str, tmp_path: Path) -> None:
@@ -153,6 +154,19 @@ def test_it_says_what_is_done_again(pairs: str, tmp_path: Path) -> None:
         study = study_of({"models": ["x"], "evaluate": [task], "data": pairs, "output": str(tmp_path / "out")})
         run_study(study, [ByColour("x")], tell=lines.append)
     assert "x/results/pairs.csv-zeroshot_classification.json is redone: templates changed" in lines
+
+
+def test_results_of_earlier_calls_that_are_not_of_this_one_are_named(pairs: str, tmp_path: Path) -> None:
+    lines: dict[str, list[str]] = {"first": [], "second": []}
+    for name, heard in lines.items():
+        task = {"task": "retrieval", "name": name}
+        study = study_of({"models": ["x"], "evaluate": [task], "data": pairs, "output": str(tmp_path / "out")})
+        run_study(study, [ByColour("x")], tell=heard.append)
+    assert not any("also holds" in line for line in lines["first"])
+    assert lines["second"][-1] == (
+        f"{tmp_path / 'out'} also holds results that are not of this call, and mmcl compare takes them in:"
+        " x/results/first-retrieval.json"
+    )
 
 
 def test_the_first_rows_are_marked_and_neither_cached_nor_taken_for_all(
