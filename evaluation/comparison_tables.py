@@ -171,8 +171,7 @@ def _grid(comparison: Comparison) -> tuple[tuple[str, ...], list[tuple[str, list
     cells = [[_cell(one, model) for model in comparison.models] for one in every]
     if len(every) > _MAX_DATASETS_BESIDE_EACH_OTHER:
         return ("", *comparison.models), list(zip(names, cells, strict=True))
-    by_model = [list(column) for column in zip(*cells, strict=True)]
-    return ("", *names), list(zip(comparison.models, by_model, strict=True))
+    return ("", *names), [(model, [row[place] for row in cells]) for place, model in enumerate(comparison.models)]
 
 
 def _cell(one: MetricComparison, model: str) -> Cell:

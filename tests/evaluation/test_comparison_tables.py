@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,7 @@ from evaluation import (
     latex_table,
     markdown_table,
 )
-from evaluation.comparison_tables import format_p, sentence
+from evaluation.comparison_tables import format_p, html_table, sentence
 from tests.evaluation.compared import judged
 
 
@@ -148,6 +149,13 @@ def test_json_holds_every_pair() -> None:
     assert record["means"][0]["pairs"][0]["adjusted_p"] == 0.31
     assert record["by_dataset"][1]["scores"][1]["num_runs"] == 3
     assert "results" not in record
+
+
+@pytest.mark.parametrize("table", [markdown_table, latex_table, html_table])
+def test_a_model_of_which_nothing_can_be_shown_is_a_row_without_cells(table: Callable[[Comparison], str]) -> None:
+    comparison = compare({"tried": [judged("tried", 0.6, is_partial=True)]})
+    assert comparison.left_out == ("photos knn: tried was judged on the first rows only",)
+    assert "tried" in table(comparison)
 
 
 def test_csv_has_clip_benchmarks_columns() -> None:
