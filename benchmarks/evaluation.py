@@ -1,6 +1,6 @@
 """Retrieval ranks and zero-shot classifiers beside their peers: time, memory, and that the answers are the same.
 
-    OMP_NUM_THREADS=1 python -m benchmarks.evaluation [ranks memory large classifier]
+    OMP_NUM_THREADS=1 python -m benchmarks.evaluation [memory large ranks classifier]
         [--pairs 16384] [--dim 512] [--rounds 7] [--large-pairs 100000] [--classes 10]
 
 All compute in float32 with as many threads as OMP_NUM_THREADS says. Peers take turns with ours within a round; what is
@@ -8,12 +8,12 @@ printed is the median of the rounds' ratios, of processor time, all threads toge
 little. NumPy and FAISS bring an OpenBLAS each, whose kernels are printed: one that does not know the processor falls
 back to those of an older one, and OPENBLAS_CORETYPE=SkylakeX gives both those of AVX-512. Needs faiss-cpu.
 
-- ranks: of image and text embeddings that exist, recall at 1, 5 and 10 in both directions.
-  - open_clip: the metric of its training, `open_clip_train.train.get_clip_metrics`.
-  - FAISS: a flat index of each side, searched for the 10 nearest of the other. It finds no ranks beyond them, nor ties.
 - memory: what each needs beyond its inputs, at its peak in a fresh process.
 - large: ours of more pairs, its time and the peak of the whole process, and 200 queries' ranks compared with those from
   products in float64.
+- ranks: of image and text embeddings that exist, recall at 1, 5 and 10 in both directions.
+  - open_clip: the metric of its training, `open_clip_train.train.get_clip_metrics`.
+  - FAISS: a flat index of each side, searched for the 10 nearest of the other. It finds no ranks beyond them, nor ties.
 - classifier: from ImageNet's class names and OpenAI's 80 templates with a randomly drawn ViT-B-32; open_clip's
   `build_zero_shot_classifier`, from equal weights. Names are taken evenly from the 1,000; both take time in proportion
   to their number.
@@ -44,7 +44,7 @@ from mmcl.recipe_model import ModelConfig
 
 Rows = NDArray[np.float32]
 Recalls = dict[str, float]
-PARTS = ("ranks", "memory", "large", "classifier")
+PARTS = ("memory", "large", "ranks", "classifier")
 CUTOFFS = (1, 5, 10)
 NUM_CHECKED = 200
 ARCHITECTURE = "ViT-B-32"
@@ -191,12 +191,12 @@ def main() -> None:
     print(f"{torch.get_num_threads()} threads, kernels of OpenBLAS: {', '.join(kernels)}", flush=True)
     if "memory" in options.parts:
         memory(options.pairs, options.dim)
+    if "large" in options.parts:  # before the others, what they leave behind would count as the process's memory
+        large(options.large_pairs, options.dim)
     if "ranks" in options.parts:
         ranks(options.pairs, options.dim, options.rounds)
     if "classifier" in options.parts:
         classifier(options.classes, options.rounds)
-    if "large" in options.parts:
-        large(options.large_pairs, options.dim)
 
 
 if __name__ == "__main__":
